@@ -1,0 +1,3 @@
+//! Formats: bytes in, values and faults out. Pure: no sockets, no files, no clock.
+
+pub mod hl7;
