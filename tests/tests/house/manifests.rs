@@ -1,0 +1,210 @@
+//! Which crate may depend on which. Arrows point downward only; each outside library that a crate hides
+//! stays in that crate.
+
+use toml::{Table, Value};
+
+use super::{files, settle};
+
+/// Our crates, and what of ours each may name. `holdfast` may name all: it is where they are wired.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("formats", &["model"]),
+    ("script", &["formats", "model"]),
+    ("store", &["model"]),
+    ("connectors", &["formats", "model"]),
+    ("engine", &["store", "connectors", "script", "formats", "model"]),
+    ("api", &["engine", "model"]),
+    ("bench", &["formats", "model"]),
+    (
+        "holdfast",
+        &[
+            "api",
+            "engine",
+            "store",
+            "connectors",
+            "script",
+            "formats",
+            "model",
+            "bench",
+        ],
+    ),
+    // Sees the product from outside, through sockets and the command line.
+    ("tests", &["bench", "formats", "model"]),
+];
+
+/// Outside libraries that one crate hides from all others.
+const HIDDEN: &[(&str, &[&str])] = &[
+    ("rusqlite", &["store"]),
+    ("libsqlite3-sys", &["store"]),
+    ("sqlx", &["store"]),
+    ("tiberius", &["store"]),
+    ("bb8", &["store"]),
+    ("tokio-postgres", &["store"]),
+    ("axum", &["api"]),
+    ("hyper", &["api"]),
+    ("metrics-exporter-prometheus", &["api"]),
+    ("starlark", &["script"]),
+    ("starlark_syntax", &["script"]),
+    ("encoding_rs", &["formats"]),
+    ("clap", &["holdfast"]),
+    ("clap_complete", &["holdfast"]),
+    ("indicatif", &["holdfast"]),
+    ("comfy-table", &["holdfast"]),
+    ("tracing-subscriber", &["holdfast"]),
+];
+
+/// Every dependency of a manifest: its name, and its entry.
+fn dependencies(manifest: &Table) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    let mut collect = |table: &Table| {
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            if let Some(Value::Table(entries)) = table.get(section) {
+                found.extend(entries.iter().map(|(name, entry)| (name.clone(), entry.clone())));
+            }
+        }
+    };
+    collect(manifest);
+    if let Some(Value::Table(targets)) = manifest.get("target") {
+        targets.values().filter_map(Value::as_table).for_each(collect);
+    }
+    found
+}
+
+/// What is wrong with one crate's manifest. `path` is its path from the root.
+fn complaints(path: &str, text: &str) -> Vec<String> {
+    let folder = path
+        .trim_end_matches("/Cargo.toml")
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
+    let manifest: Table = match text.parse() {
+        Ok(manifest) => manifest,
+        Err(fault) => return vec![format!("{path}: cannot be read: {fault}")],
+    };
+    let mut found = Vec::new();
+    let name = manifest
+        .get("package")
+        .and_then(|package| package.get("name"))
+        .and_then(Value::as_str);
+    if name != Some(folder) {
+        found.push(format!(
+            "{path}: the package is called {name:?}; give it its folder's name, `{folder}`"
+        ));
+    }
+    let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == folder) else {
+        found.push(format!("{path}: a new crate; say in tests/tests/house/manifests.rs what it may use, and in ARCHITECTURE.md what it hides"));
+        return found;
+    };
+    if manifest.get("lints").and_then(|lints| lints.get("workspace")) != Some(&Value::Boolean(true)) {
+        found.push(format!(
+            "{path}: add `[lints] workspace = true`, or unsafe code and unwrap go unnoticed here"
+        ));
+    }
+    for (dependency, entry) in dependencies(&manifest) {
+        let ours = MAY_USE.iter().any(|(name, _)| *name == dependency);
+        if ours && !allowed.contains(&dependency.as_str()) {
+            found.push(format!("{path}: `{folder}` may not use `{dependency}` (it may use {allowed:?}); move what it needs down, or pass it in from above"));
+        }
+        if let Some((_, homes)) = HIDDEN.iter().find(|(name, _)| *name == dependency)
+            && !homes.contains(&folder)
+        {
+            found.push(format!(
+                "{path}: `{dependency}` belongs to {homes:?} alone; ask that crate for what is needed"
+            ));
+        }
+        if entry.get("workspace") != Some(&Value::Boolean(true)) {
+            found.push(format!("{path}: take `{dependency}` from the workspace (`{dependency}.workspace = true`), so that it has one version and one place"));
+        }
+    }
+    found
+}
+
+#[test]
+fn crates_depend_downward_only_and_keep_what_they_hide() {
+    let mut manifests = files("crates", "Cargo.toml");
+    // The fuzz target is a package of its own, outside the workspace.
+    manifests.retain(|file| !file.path.ends_with("/fuzz/Cargo.toml"));
+    manifests.extend(files("tests", "Cargo.toml"));
+    assert!(
+        manifests.len() >= MAY_USE.len(),
+        "only {} manifests found below crates/ and tests/",
+        manifests.len()
+    );
+    settle(
+        manifests
+            .iter()
+            .flat_map(|file| complaints(&file.path, &file.text))
+            .collect(),
+    );
+}
+
+#[test]
+fn a_manifest_that_breaks_a_rule_is_named_with_its_fix() {
+    let head = |name: &str| format!("[package]\nname = \"{name}\"\n[lints]\nworkspace = true\n");
+    let cases = [
+        (
+            "an upward arrow",
+            "crates/model",
+            head("model") + "[dependencies]\nformats.workspace = true\n",
+            "may not use `formats`",
+        ),
+        (
+            "an upward arrow in tests",
+            "crates/store",
+            head("store") + "[dev-dependencies]\nengine.workspace = true\n",
+            "may not use `engine`",
+        ),
+        (
+            "an arrow for one platform",
+            "crates/bench",
+            head("bench") + "[target.'cfg(unix)'.dependencies]\nstore.workspace = true\n",
+            "may not use `store`",
+        ),
+        (
+            "a driver outside store",
+            "crates/engine",
+            head("engine") + "[dependencies]\nrusqlite.workspace = true\n",
+            "`rusqlite` belongs to [\"store\"]",
+        ),
+        (
+            "a web framework outside api",
+            "crates/holdfast",
+            head("holdfast") + "[dependencies]\naxum.workspace = true\n",
+            "`axum` belongs to [\"api\"]",
+        ),
+        (
+            "a version of its own",
+            "crates/script",
+            head("script") + "[dependencies]\nregex = \"1\"\n",
+            "take `regex` from the workspace",
+        ),
+        (
+            "a name of its own",
+            "crates/api",
+            head("holdfast-api"),
+            "give it its folder's name, `api`",
+        ),
+        (
+            "no lints",
+            "crates/api",
+            "[package]\nname = \"api\"\n".to_owned(),
+            "add `[lints] workspace = true`",
+        ),
+        ("an unknown crate", "crates/misc", head("misc"), "a new crate"),
+        ("not TOML", "crates/api", "[package".to_owned(), "cannot be read"),
+    ];
+    for (case, folder, text, expected) in cases {
+        let found = complaints(&format!("{folder}/Cargo.toml"), &text);
+        assert!(
+            found.len() == 1 && found[0].contains(expected),
+            "{case}: {found:?}"
+        );
+    }
+    assert!(
+        complaints(
+            "crates/formats/Cargo.toml",
+            &(head("formats") + "[dependencies]\nmodel.workspace = true\n")
+        )
+        .is_empty()
+    );
+}
