@@ -1,16 +1,30 @@
-//! HL7 v2.
+//! HL7 v2: messages read in place, edited by path, written back byte for byte.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`message`] | parse, read, segments |
+//! | [`edit`] | set, delete, add, remove, encode |
+//! | [`path`] | `PID-3(1).1` |
+//! | [`peek`] | the MSH alone, for the listener's hot path |
+//! | [`ack`] | acknowledgements: build and read |
+//! | [`batch`] | FHS/BHS envelopes and concatenated messages |
+//! | [`charset`], [`escape`] | MSH-18 and escape sequences |
+//!
+//! It knows no dictionary here: any segment of a well-formed message is read, known or not.
 
-use bytes::Bytes;
+pub mod charset;
+pub mod edit;
+pub mod escape;
+mod fault;
+mod index;
+pub mod message;
+pub mod path;
+mod separators;
+mod view;
 
-/// A parsed message.
-#[derive(Clone, Debug)]
-pub struct Message {
-    raw: Bytes,
-}
-
-impl Message {
-    /// The raw bytes.
-    pub fn raw(&self) -> &Bytes {
-        &self.raw
-    }
-}
+pub use charset::Charset;
+pub use fault::{Fault, FaultKind};
+pub use index::ParseOptions;
+pub use message::{Message, SegmentRef};
+pub use path::{FieldPath, Name, Path, PathError};
+pub use separators::Separators;
