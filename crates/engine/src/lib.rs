@@ -1,1 +1,28 @@
-//! engine
+//! The graph and its life: settings, wiring, lanes, stages, retry, disposition, supervision, operator
+//! commands. Knows no SQL, no socket and no Starlark; those stand behind `store`, `connectors`, `script`.
+
+mod budget;
+mod core;
+mod counters;
+mod finaliser;
+mod lane;
+mod names;
+mod node;
+mod operator;
+pub mod project;
+mod reads;
+mod retry;
+pub mod settings;
+mod stage;
+mod trail;
+
+pub use counters::Counts;
+pub use node::{Node, StartError, StopReport};
+pub use operator::{CommandError, Replay, Replayed};
+pub use project::Project;
+pub use reads::{
+    ClusterStatus, ConnectionView, DeadLetterQuery, DeadLetterView, MessageLine, MessageQuery, MessageView, ReadError,
+    SendView, TrailEntry,
+};
+pub use settings::Settings;
+pub use store::views::Page;

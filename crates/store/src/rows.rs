@@ -3,6 +3,10 @@
 use model::{Body, Committed, Disposition, MessageId, NameId, RowId, SendId, Stage, Timestamp};
 
 /// Entries that become durable together or not at all.
+///
+/// An entry whose message is [`MessageId`] zero means the first `Entry::Message` of the same unit: the
+/// store puts its number in (a message refused at the door is written with its event and its
+/// disposition in one unit, before its number is known).
 #[derive(Clone, Debug, Default)]
 pub struct Unit {
     /// In the order in which they are numbered.
@@ -167,6 +171,15 @@ pub enum OutcomeResult {
 }
 
 impl OutcomeResult {
+    /// The word used on screen.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OutcomeResult::Delivered => "delivered",
+            OutcomeResult::Dead => "dead",
+            OutcomeResult::Purged => "purged",
+        }
+    }
+
     /// The number that the store keeps.
     pub fn code(self) -> i64 {
         match self {

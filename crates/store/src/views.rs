@@ -32,12 +32,21 @@ pub struct OpenMessage {
     pub received_at: Timestamp,
     /// The newest routed row: its number and its handlers; `None` = not routed.
     pub routed: Option<(RowId, Vec<NameId>)>,
-    /// Handlers that ended without a send to an outbound.
+    /// Handlers that ended, after the newest routed row, without a send to an outbound.
     pub handled: Vec<(NameId, HandledResult)>,
     /// All its sends.
     pub sends: Vec<KnownSend>,
     /// Whether any dead letter of it is unresolved.
     pub dead: bool,
+}
+
+impl OpenMessage {
+    /// Whether `handler` still has to run for the routed row `row`.
+    pub fn is_unhandled(&self, handler: NameId, row: RowId) -> bool {
+        let ended = self.handled.iter().any(|(ended, _)| *ended == handler);
+        let sent = self.sends.iter().any(|send| send.handler == handler && send.id.0 > row);
+        !ended && !sent
+    }
 }
 
 /// A send of an open message.

@@ -1,0 +1,463 @@
+//! What screens ask of a node: connections, messages, dead letters, cluster status; names instead of
+//! numbers, ready to serialise.
+
+use std::collections::BTreeMap;
+
+use model::{Body, Disposition, Epoch, MessageId, NameId, RowId, SendId, Stage, Timestamp};
+use serde::Serialize;
+use store::views::{DeadLetterFilter, MessageDetail, MessageFilter, Page, SendDetail, Summary};
+use store::{Census, NameKind};
+
+use crate::counters::Counts;
+use crate::node::Node;
+
+/// One connection or handler, live.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConnectionView {
+    /// Its name.
+    pub name: String,
+    /// `inbound`, `outbound` or `handler`.
+    pub role: &'static str,
+    /// The connector behind it; empty for a handler.
+    pub connector: String,
+    /// `running`, `held`, `stopped` (a fault) or `waiting` (its head waits for a retry).
+    pub state: &'static str,
+    /// Why it stands still or waits.
+    pub reason: Option<String>,
+    /// The address it is bound to.
+    pub address: Option<String>,
+    /// Partners connected now (inbounds).
+    pub peers: i64,
+    /// Rows that wait.
+    pub queued: u64,
+    /// Sends in flight (outbounds).
+    pub in_flight: u64,
+    /// Since the process started.
+    pub counts: Counts,
+}
+
+/// A line of the message list.
+#[derive(Clone, Debug, Serialize)]
+pub struct MessageLine {
+    /// Its number.
+    pub id: MessageId,
+    /// The inbound it came by.
+    pub inbound: String,
+    /// When it was received, microseconds since 1970 UTC.
+    pub received_at: Timestamp,
+    /// MSH-10.
+    pub control_id: Option<String>,
+    /// `ADT^A01`.
+    pub r#type: Option<String>,
+    /// Where it came from.
+    pub source: Option<String>,
+    /// What caused it.
+    pub parent: Option<MessageId>,
+    /// Bytes as received.
+    pub size: u64,
+    /// Where it stands.
+    pub status: Disposition,
+}
+
+/// One message with its event trail.
+#[derive(Clone, Debug, Serialize)]
+pub struct MessageView {
+    /// Its line.
+    #[serde(flatten)]
+    pub line: MessageLine,
+    /// Everything that happened to it, in order.
+    pub trail: Vec<TrailEntry>,
+    /// Its sends.
+    pub sends: Vec<SendView>,
+    /// Why something of it waits, if it does.
+    pub waiting: Vec<String>,
+    /// Its bytes as received; not serialised: bodies are asked for on their own.
+    #[serde(skip)]
+    pub body: Body,
+}
+
+/// One line of an event trail.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrailEntry {
+    /// When, microseconds since 1970 UTC.
+    pub at: Timestamp,
+    /// `received`, `routed`, `transformed`, `filtered`, `delivered`, ...
+    pub what: String,
+    /// For a person.
+    pub detail: String,
+    /// Who did it, if a person did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// One send.
+#[derive(Clone, Debug, Serialize)]
+pub struct SendView {
+    /// Its number.
+    pub id: SendId,
+    /// By which handler.
+    pub handler: String,
+    /// To which outbound.
+    pub destination: String,
+    /// `waiting`, `delivered`, `dead` or `purged`.
+    pub state: &'static str,
+    /// Real attempts that were made, when it ended.
+    pub attempts: Option<u32>,
+    /// Whether its bytes differ from what was received.
+    pub transformed: bool,
+    /// The partner's reply, as text.
+    pub reply: Option<String>,
+    /// Its bytes where they differ; not serialised.
+    #[serde(skip)]
+    pub body: Option<Body>,
+}
+
+/// A dead letter.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeadLetterView {
+    /// Its number.
+    pub id: RowId,
+    /// Which message.
+    pub message: MessageId,
+    /// Where in its life.
+    pub stage: Stage,
+    /// Inbound, handler or outbound where it died.
+    pub at: String,
+    /// When, microseconds since 1970 UTC.
+    pub died_at: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+/// Who leads, as one node sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClusterStatus {
+    /// This node.
+    pub node: String,
+    /// `primary`: a node that runs on an embedded store leads, or does not run.
+    pub role: &'static str,
+    /// Whether there is more than one node.
+    pub clustered: bool,
+    /// Its leadership's number.
+    pub epoch: Epoch,
+    /// Its leadership's random id.
+    pub term: String,
+    /// What the lease row says: the owner.
+    pub lease_owner: Option<String>,
+    /// Whether the lease row names this node's term.
+    pub lease_held: bool,
+    /// SHA-256 over the configuration.
+    pub config_fingerprint: String,
+    /// The environment.
+    pub environment: String,
+    /// Messages in flight.
+    pub in_flight: usize,
+    /// Rows whose connection or function left the configuration, by name.
+    pub held_orphans: BTreeMap<String, u64>,
+    /// When this node started, microseconds since 1970 UTC.
+    pub started_at: Timestamp,
+    /// The release.
+    pub version: &'static str,
+}
+
+/// Which messages to list, by name. Empty fields match everything.
+#[derive(Clone, Debug, Default)]
+pub struct MessageQuery {
+    /// Came by this inbound.
+    pub inbound: Option<String>,
+    /// Stands here.
+    pub status: Option<Disposition>,
+    /// MSH-10, exactly.
+    pub control_id: Option<String>,
+    /// `ADT^A01` or `ADT`.
+    pub kind: Option<String>,
+    /// Received at or after.
+    pub since: Option<Timestamp>,
+    /// Received before.
+    pub until: Option<Timestamp>,
+    /// Only older than this one.
+    pub before: Option<RowId>,
+    /// Page size.
+    pub limit: usize,
+}
+
+/// Which dead letters, by name. Empty fields match everything.
+#[derive(Clone, Debug, Default)]
+pub struct DeadLetterQuery {
+    /// At this stage.
+    pub stage: Option<Stage>,
+    /// At this inbound, handler or outbound.
+    pub at: Option<String>,
+    /// Of this message.
+    pub message: Option<MessageId>,
+    /// Only newer than this one.
+    pub after: Option<RowId>,
+    /// Page size.
+    pub limit: usize,
+}
+
+/// A read that could not be answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A name that nobody ever used.
+    #[error("there is no {what} named `{name}`")]
+    UnknownName {
+        /// What was looked for.
+        what: &'static str,
+        /// Under this name.
+        name: String,
+    },
+    /// The store failed.
+    #[error("the store could not be read")]
+    Store(#[from] store::Error),
+}
+
+impl Node {
+    /// All connections and handlers, live.
+    pub fn connections(&self) -> Vec<ConnectionView> {
+        let mut views: Vec<ConnectionView> = self.inbound_views().chain(self.handler_views()).chain(self.outbound_views()).collect();
+        let rank = |role| ["inbound", "handler", "outbound"].iter().position(|known| *known == role);
+        views.sort_by(|a, b| (rank(a.role), &a.name).cmp(&(rank(b.role), &b.name)));
+        views
+    }
+
+    fn inbound_views(&self) -> impl Iterator<Item = ConnectionView> + '_ {
+        self.core.inbounds.values().map(|lane| {
+            let connector = self.core.graph.inbounds.get(&*lane.name).map(|inbound| inbound.connector.connector.clone());
+            let fault = lane.control.stopped.lock().clone();
+            let state = state_of(lane.control.is_held(), fault.is_some(), false);
+            let counts = Counts { dead_letters: lane.counters.snapshot().dead_letters, ..lane.counters.snapshot() };
+            ConnectionView {
+                name: lane.name.to_string(),
+                role: "inbound",
+                connector: connector.unwrap_or_default(),
+                state,
+                reason: fault,
+                address: lane.address.lock().clone(),
+                peers: lane.status.peers.load(std::sync::atomic::Ordering::Relaxed),
+                queued: lane.lane.depth(),
+                in_flight: 0,
+                counts,
+            }
+        })
+    }
+
+    fn handler_views(&self) -> impl Iterator<Item = ConnectionView> + '_ {
+        self.core.handlers.values().map(|lane| ConnectionView {
+            name: lane.name.to_string(),
+            role: "handler",
+            connector: String::new(),
+            state: "running",
+            reason: None,
+            address: None,
+            peers: 0,
+            queued: lane.lane.depth(),
+            in_flight: 0,
+            counts: lane.counters.snapshot(),
+        })
+    }
+
+    fn outbound_views(&self) -> impl Iterator<Item = ConnectionView> + '_ {
+        self.core.outbounds.values().map(|lane| {
+            let connector = self.core.graph.outbounds.get(&*lane.name).map(|outbound| outbound.connector.connector.clone());
+            let fault = lane.control.stopped.lock().clone();
+            let waiting = lane.control.waiting.lock().clone();
+            let state = state_of(lane.control.is_held(), fault.is_some(), waiting.is_some());
+            let (scheduled, in_flight) = {
+                let schedule = lane.schedule.lock();
+                (schedule.len() as u64, schedule.in_flight() as u64)
+            };
+            ConnectionView {
+                name: lane.name.to_string(),
+                role: "outbound",
+                connector: connector.unwrap_or_default(),
+                state,
+                reason: fault.or(waiting),
+                address: None,
+                peers: 0,
+                queued: lane.lane.depth() + scheduled.saturating_sub(in_flight),
+                in_flight,
+                counts: lane.counters.snapshot(),
+            }
+        })
+    }
+
+    /// A page of messages, newest first.
+    pub async fn messages(&self, query: &MessageQuery) -> Result<Page<MessageLine>, ReadError> {
+        let inbound = match &query.inbound {
+            Some(name) => Some(self.known(NameKind::Inbound, "inbound", name)?),
+            None => None,
+        };
+        let filter = MessageFilter {
+            inbound,
+            disposition: query.status,
+            control_id: query.control_id.clone(),
+            kind: query.kind.clone(),
+            since: query.since,
+            until: query.until,
+            before: query.before,
+            limit: query.limit.clamp(1, 1000),
+        };
+        let page = self.core.store.messages(&filter).await?;
+        Ok(Page { items: page.items.into_iter().map(|line| self.line(line)).collect(), next: page.next })
+    }
+
+    /// One message with its event trail; `None` when there is no such message.
+    pub async fn message(&self, id: MessageId) -> Result<Option<MessageView>, ReadError> {
+        let detail = self.core.store.message(id).await?;
+        Ok(detail.map(|detail| self.message_view(detail)))
+    }
+
+    /// A page of dead letters that nobody dealt with yet, oldest first.
+    pub async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Page<DeadLetterView>, ReadError> {
+        let page = self.core.store.dead_letters(&self.dead_letter_filter(query)?).await?;
+        let items = page.items.into_iter().map(|dead| DeadLetterView {
+            id: dead.row,
+            message: dead.message,
+            stage: dead.stage,
+            at: self.core.names.name(dead.at_name).to_string(),
+            died_at: dead.at,
+            reason: dead.reason,
+        });
+        Ok(Page { items: items.collect(), next: page.next })
+    }
+
+    pub(crate) fn dead_letter_filter(&self, query: &DeadLetterQuery) -> Result<DeadLetterFilter, ReadError> {
+        let at_name = match &query.at {
+            Some(name) => Some(
+                [NameKind::Outbound, NameKind::Handler, NameKind::Inbound]
+                    .into_iter()
+                    .find_map(|kind| self.core.names.id(kind, name))
+                    .ok_or_else(|| ReadError::UnknownName { what: "connection or handler", name: name.clone() })?,
+            ),
+            None => None,
+        };
+        Ok(DeadLetterFilter {
+            stage: query.stage,
+            at_name,
+            message: query.message,
+            since: None,
+            until: None,
+            after: query.after,
+            limit: query.limit.clamp(1, 10_000),
+        })
+    }
+
+    /// Counts over the whole store; reads everything, so not for a dashboard's refresh.
+    pub async fn census(&self) -> Result<Census, ReadError> {
+        Ok(self.core.store.census().await?)
+    }
+
+    /// Who leads, as the lease row says.
+    pub async fn cluster_status(&self) -> Result<ClusterStatus, ReadError> {
+        let leader = self.core.store.leader().await?;
+        let orphans = self.core.orphans.lock().clone();
+        Ok(ClusterStatus {
+            node: self.settings.node.id.clone(),
+            role: "primary",
+            clustered: false,
+            epoch: self.core.term.epoch,
+            term: self.core.term.id.to_string(),
+            lease_held: leader.as_ref().is_some_and(|leader| leader.term == self.core.term.id && !leader.released),
+            lease_owner: leader.map(|leader| leader.node),
+            config_fingerprint: self.project.fingerprint.clone(),
+            environment: self.project.environment.clone(),
+            in_flight: self.core.finaliser.in_flight(),
+            held_orphans: orphans.into_iter().map(|(id, rows)| (self.core.names.name(id).to_string(), rows)).collect(),
+            started_at: self.started_at,
+            version: env!("CARGO_PKG_VERSION"),
+        })
+    }
+
+    /// Bytes of message bodies held in memory now.
+    pub fn held_bytes(&self) -> i64 {
+        self.core.budget.held_bytes()
+    }
+
+    fn known(&self, kind: NameKind, what: &'static str, name: &str) -> Result<NameId, ReadError> {
+        self.core.names.id(kind, name).ok_or_else(|| ReadError::UnknownName { what, name: name.to_owned() })
+    }
+
+    fn name(&self, id: NameId) -> String {
+        self.core.names.name(id).to_string()
+    }
+
+    fn line(&self, summary: Summary) -> MessageLine {
+        MessageLine {
+            id: summary.id,
+            inbound: self.name(summary.inbound),
+            received_at: summary.received_at,
+            control_id: summary.control_id,
+            r#type: summary.kind,
+            source: summary.source,
+            parent: summary.parent,
+            size: summary.size,
+            status: summary.disposition,
+        }
+    }
+
+    fn message_view(&self, detail: MessageDetail) -> MessageView {
+        let trail = self.trail(&detail);
+        let sends: Vec<SendView> = detail.sends.iter().map(|send| self.send_view(send)).collect();
+        let waiting = self.waiting_reasons(&detail);
+        MessageView { trail, sends, waiting, body: detail.body, line: self.line(detail.summary) }
+    }
+
+    fn send_view(&self, send: &SendDetail) -> SendView {
+        let outcome = send.outcome.as_ref();
+        SendView {
+            id: send.id,
+            handler: self.name(send.handler),
+            destination: self.name(send.destination),
+            state: outcome.map_or("waiting", |(_, result, _, _)| result.as_str()),
+            attempts: outcome.map(|(_, _, attempts, _)| *attempts),
+            transformed: send.body.is_some(),
+            reply: outcome.and_then(|(_, _, _, reply)| reply.as_ref()).map(text_of),
+            body: send.body.clone(),
+        }
+    }
+
+    /// Why something of the message waits.
+    fn waiting_reasons(&self, detail: &MessageDetail) -> Vec<String> {
+        if detail.summary.disposition.is_final() {
+            return Vec::new();
+        }
+        let open = detail.sends.iter().filter(|send| send.outcome.is_none());
+        let mut reasons: Vec<String> = open.map(|send| self.why_waits(send)).collect();
+        if detail.routed.is_empty() {
+            reasons.push(format!("waits for the router of {}", self.name(detail.summary.inbound)));
+        }
+        reasons.dedup();
+        reasons
+    }
+
+    fn why_waits(&self, send: &SendDetail) -> String {
+        let name = self.name(send.destination);
+        let Some(lane) = self.core.outbounds.get(&send.destination) else {
+            return format!("{name} is not in the configuration any more: the send is held");
+        };
+        if lane.control.is_held() {
+            return format!("{name} is held by an operator");
+        }
+        if let Some(fault) = &*lane.control.stopped.lock() {
+            return format!("{name} stopped: {fault}");
+        }
+        match &*lane.control.waiting.lock() {
+            Some(why) => format!("{name}: {why}"),
+            None => format!("{name}: its turn has not come"),
+        }
+    }
+}
+
+fn state_of(held: bool, stopped: bool, waiting: bool) -> &'static str {
+    match (held, stopped, waiting) {
+        (true, _, _) => "held",
+        (_, true, _) => "stopped",
+        (_, _, true) => "waiting",
+        _ => "running",
+    }
+}
+
+pub(crate) fn text_of(body: &Body) -> String {
+    String::from_utf8_lossy(body).replace('\r', "\n")
+}

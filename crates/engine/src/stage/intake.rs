@@ -1,0 +1,228 @@
+//! The door of one inbound: peeks, validates where asked, stores durably, and only then lets the
+//! connector answer.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use connectors::{Accepted, Fault, Intake, Received, Refused, Verdict};
+use formats::hl7;
+use model::graph::Format;
+use model::{Body, Disposition, MessageId, RowId};
+use store::rows::{Entry, EventKind, NewDisposition, NewEvent, NewMessage, Receipt, Unit};
+use tokio::sync::oneshot;
+
+use super::{IngressRow, Work, compact};
+use crate::core::{Core, InboundLane};
+use crate::counters::Figure;
+
+/// Messages of one inbound that may wait for their router before its listener has to wait.
+const UNROUTED_MAX: u64 = 20_000;
+
+/// See the module's text.
+pub(crate) struct Door {
+    pub(crate) core: Arc<Core>,
+    pub(crate) lane: Arc<InboundLane>,
+}
+
+struct Prepared {
+    verdict: Verdict,
+    message: NewMessage,
+    reason: Option<Box<str>>,
+}
+
+#[async_trait]
+impl Intake for Door {
+    async fn accept(&self, messages: Vec<Received>) -> Vec<Result<Accepted, Refused>> {
+        let count = messages.len();
+        if let Err(refused) = self.wait_for_room().await {
+            return vec![Err(refused); count];
+        }
+        let strict = self.declaration().is_some_and(|inbound| inbound.strict);
+        let prepared: Vec<Prepared> = if strict {
+            let door = Door { core: Arc::clone(&self.core), lane: Arc::clone(&self.lane) };
+            let work = move || messages.into_iter().map(|message| door.prepare(message, true)).collect();
+            match self.core.run_code(work).await {
+                Ok(prepared) => prepared,
+                Err(reason) => return vec![Err(Refused(reason)); count],
+            }
+        } else {
+            messages.into_iter().map(|message| self.prepare(message, false)).collect()
+        };
+        self.store(prepared).await
+    }
+
+    async fn reject(&self, fragment: Received, reason: &str) -> Result<Accepted, Refused> {
+        self.wait_for_room().await?;
+        let mut prepared = self.prepare(fragment, false);
+        let fault = Fault { code: 207, location: None, text: reason.to_owned() };
+        prepared.reason = Some(reason.into());
+        prepared.verdict = Verdict::Reject(fault);
+        let mut stored = self.store(vec![prepared]).await;
+        stored.pop().unwrap_or_else(|| Err(Refused("the store gave no answer".to_owned())))
+    }
+}
+
+impl Door {
+    fn declaration(&self) -> Option<&model::graph::Inbound> {
+        self.core.graph.inbounds.get(&*self.lane.name)
+    }
+
+    /// Back-pressure: waits while too many messages of this inbound wait for their router.
+    async fn wait_for_room(&self) -> Result<(), Refused> {
+        let stopping = || Refused("this node is stopping".to_owned());
+        while self.lane.lane.depth() >= UNROUTED_MAX {
+            metrics::counter!("holdfast_intake_waits_total", "name" => self.lane.name.to_string()).increment(1);
+            tokio::select! {
+                () = self.core.stopping.cancelled() => return Err(stopping()),
+                () = tokio::time::sleep(std::time::Duration::from_millis(5)) => {}
+            }
+        }
+        if self.core.stopping.is_cancelled() { Err(stopping()) } else { Ok(()) }
+    }
+
+    fn prepare(&self, received: Received, strict: bool) -> Prepared {
+        let body = compact(&received.body);
+        let format = self.declaration().map_or(Format::Hl7, |inbound| inbound.format);
+        let (verdict, control_id, kind) = match format {
+            Format::Raw => (Verdict::Accept, None, None),
+            Format::Hl7 => examine(&body, strict),
+        };
+        let reason = match &verdict {
+            Verdict::Accept => None,
+            Verdict::Error(fault) | Verdict::Reject(fault) => Some(describe(fault)),
+        };
+        let message = NewMessage {
+            inbound: self.lane.id,
+            received_at: self.core.clock.now(),
+            control_id,
+            kind,
+            source: received.source,
+            parent: received.parent,
+            body,
+        };
+        Prepared { verdict, message, reason }
+    }
+
+    /// Commits, and hands on what was accepted. The part after the commit runs in a task of its own: a
+    /// connector that gives up waiting cannot lose a durable message.
+    async fn store(&self, prepared: Vec<Prepared>) -> Vec<Result<Accepted, Refused>> {
+        let count = prepared.len();
+        let units = prepared.iter().map(Prepared::unit).collect();
+        let committed = self.core.store.submit(self.core.term, units);
+        let (answer, answered) = oneshot::channel();
+        let door = Door { core: Arc::clone(&self.core), lane: Arc::clone(&self.lane) };
+        tokio::spawn(async move {
+            let results = committed.await;
+            let _ = answer.send(door.committed(prepared, results));
+        });
+        answered.await.unwrap_or_else(|_| vec![Err(Refused("the commit task failed".to_owned())); count])
+    }
+
+    fn committed(
+        &self,
+        prepared: Vec<Prepared>,
+        results: Vec<Result<Receipt, store::CommitError>>,
+    ) -> Vec<Result<Accepted, Refused>> {
+        let mut rows = Vec::with_capacity(prepared.len());
+        let answers = prepared
+            .into_iter()
+            .zip(results)
+            .map(|(prepared, result)| {
+                let receipt = result.map_err(|error| self.refused(&error))?;
+                let committed =
+                    receipt.committed(0).ok_or_else(|| Refused("the store gave no receipt".to_owned()))?;
+                match prepared.verdict {
+                    Verdict::Accept => rows.push(self.core.ingress_row(committed.id(), prepared.message)),
+                    _ => self.lane.counters.add(Figure::Rejected, 1),
+                }
+                Ok(Accepted { receipt: committed, verdict: prepared.verdict })
+            })
+            .collect();
+        self.lane.counters.add(Figure::Received, rows.len() as u64);
+        self.lane.lane.push(rows);
+        answers
+    }
+
+    fn refused(&self, error: &store::CommitError) -> Refused {
+        match error {
+            store::CommitError::Fenced | store::CommitError::Unknown(_) => self.core.fail(&error.to_string()),
+            _ => {}
+        }
+        tracing::warn!(connection = %self.lane.name, %error, "messages were not stored and not answered");
+        Refused(error.to_string())
+    }
+}
+
+impl Core {
+    /// A durable message as a row of its ingress lane; the finaliser knows of it from here on.
+    pub(crate) fn ingress_row(&self, id: MessageId, message: NewMessage) -> IngressRow {
+        self.finaliser.received(id);
+        let bytes = message.body.len();
+        let work =
+            Work { inbound: message.inbound, received_at: message.received_at, body: message.body, parsed: None };
+        IngressRow { id, work: self.budget.hold(work, bytes) }
+    }
+}
+
+impl Prepared {
+    fn unit(&self) -> Unit {
+        let mut entries = vec![Entry::Message(self.message.clone())];
+        if let Some(reason) = &self.reason {
+            // The entries below name the message of the same unit by a number of zero.
+            let message = MessageId(RowId::ZERO);
+            let kind = EventKind::Rejected;
+            entries.push(Entry::Event(NewEvent { message, send: None, kind, detail: reason.clone(), actor: None }));
+            entries.push(Entry::Disposition(NewDisposition { message, disposition: Disposition::Error }));
+        }
+        Unit { entries }
+    }
+}
+
+type Examined = (Verdict, Option<Box<str>>, Option<Box<str>>);
+
+/// What an HL7 inbound thinks of these bytes: the verdict, MSH-10, and the message type.
+fn examine(body: &Body, strict: bool) -> Examined {
+    let peek = match hl7::peek(body) {
+        Ok(peek) => peek,
+        Err(fault) => {
+            return (Verdict::Reject(Fault { code: 207, location: fault.path, text: fault.text }), None, None);
+        }
+    };
+    let control_id = Some(peek.control_id()).filter(|id| !id.is_empty()).map(Box::from);
+    let kind = kind_of(&peek).map(Into::into);
+    if !strict {
+        return (Verdict::Accept, control_id, kind);
+    }
+    let verdict = match hl7::Message::parse(body.bytes().clone()) {
+        Err(fault) => Verdict::Reject(Fault { code: 207, location: fault.path, text: fault.text }),
+        Ok(message) => match first_violation(&message) {
+            None => Verdict::Accept,
+            Some(fault) => Verdict::Error(fault),
+        },
+    };
+    (verdict, control_id, kind)
+}
+
+fn kind_of(peek: &hl7::Peek<'_>) -> Option<String> {
+    match (peek.message_code(), peek.trigger()) {
+        ("", _) => None,
+        (code, "") => Some(code.to_owned()),
+        (code, trigger) => Some(format!("{code}^{trigger}")),
+    }
+}
+
+fn first_violation(message: &hl7::Message) -> Option<Fault> {
+    let violations = hl7::validate::check(message, &hl7::validate::Options::default());
+    let more = violations.len().saturating_sub(1);
+    violations.into_iter().next().map(|first| {
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        Fault { code: first.code, location: Some(first.path), text: format!("{}{more}", first.text) }
+    })
+}
+
+fn describe(fault: &Fault) -> Box<str> {
+    match &fault.location {
+        Some(location) => format!("{} at {location} (code {})", fault.text, fault.code).into(),
+        None => format!("{} (code {})", fault.text, fault.code).into(),
+    }
+}

@@ -1,0 +1,322 @@
+//! The outbound lane of one destination: delivers in the lane's order, records each outcome, retries
+//! what may be retried.
+//!
+//! A send is finished only when its outcome is durable; until then it counts as in flight, so a FIFO
+//! lane has at most one delivery that the store does not know of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use connectors::{DeliverError, Delivered, Delivery, FailureClass, Sink};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use model::graph::{OnError, Outbound};
+use model::{Body, MessageId, SendId, Stage, Timestamp};
+use store::NameKind;
+use store::rows::{
+    Entry, EventKind, NewDeadLetter, NewEvent, NewMessage, NewOutcome, OutcomeResult, Unit,
+};
+
+use super::refill;
+use crate::core::{Core, OutboundLane, Stopping};
+use crate::counters::Figure;
+use crate::finaliser::Happened;
+use crate::lane::schedule::{Next, SendRow};
+use crate::retry;
+
+/// Bodies fetched from the store in one go, for rows that came without.
+const BODIES: usize = 16;
+
+/// Runs until the node stops. Sinks are kept from call to call, one per send in flight.
+pub(crate) async fn run(core: Arc<Core>, lane: Arc<OutboundLane>, declared: Outbound, first: Box<dyn Sink>) {
+    let mut sinks = vec![first];
+    let mut flights = FuturesUnordered::new();
+    loop {
+        if core.stopping.is_cancelled() && flights.is_empty() {
+            break;
+        }
+        let pause = match fill(&core, &lane).await {
+            Ok(()) => start_flights(&core, &lane, &declared, &mut sinks, &mut flights).await,
+            Err(Stopping) => Duration::MAX,
+        };
+        tokio::select! {
+            () = core.stopping.cancelled(), if !core.stopping.is_cancelled() => {}
+            () = lane.lane.woken() => {}
+            () = lane.control.changed.notified() => {}
+            () = tokio::time::sleep(pause), if pause != Duration::MAX => {}
+            Some((sink, ended)) = flights.next(), if !flights.is_empty() => {
+                sinks.push(sink);
+                land(&core, &lane, ended);
+            }
+        }
+    }
+    for mut sink in sinks {
+        sink.close().await;
+    }
+}
+
+/// Moves rows from the window into the schedule and reads the next page if one is due.
+async fn fill(core: &Arc<Core>, lane: &OutboundLane) -> Result<(), Stopping> {
+    core.read("sends that wait", || {
+        refill(&lane.lane, |page| async move {
+            let (after, upto) = (SendId::from_raw(page.after), SendId::from_raw(page.upto));
+            let rows = core.store.open_sends(lane.id, after, upto, page.limit).await?;
+            Ok(rows.into_iter().map(SendRow::from).collect())
+        })
+    })
+    .await?;
+    let mut schedule = lane.schedule.lock();
+    let room = SCHEDULED_MAX.saturating_sub(schedule.len());
+    for row in lane.lane.with(|window| window.take(room)) {
+        schedule.push(row);
+    }
+    Ok(())
+}
+
+/// Rows that a lane's schedule holds; the rest waits in its window.
+const SCHEDULED_MAX: usize = 4096;
+
+impl From<store::views::OpenSend> for SendRow {
+    fn from(open: store::views::OpenSend) -> SendRow {
+        SendRow {
+            id: open.id,
+            message: open.message,
+            priority: open.priority,
+            partition: open.partition,
+            attempts: open.failed_attempts,
+            body: None,
+        }
+    }
+}
+
+type Flight = std::pin::Pin<Box<dyn Future<Output = (Box<dyn Sink>, Ended)> + Send>>;
+
+/// Starts as many deliveries as the schedule allows now; how long to sleep until it may allow more.
+async fn start_flights(
+    core: &Arc<Core>,
+    lane: &Arc<OutboundLane>,
+    declared: &Outbound,
+    sinks: &mut Vec<Box<dyn Sink>>,
+    flights: &mut FuturesUnordered<Flight>,
+) -> Duration {
+    loop {
+        let stands_still = lane.control.is_held() || lane.control.stopped.lock().is_some();
+        if stands_still || core.stopping.is_cancelled() {
+            return Duration::MAX;
+        }
+        let now = core.clock.now();
+        let next = lane.schedule.lock().next(now);
+        match next {
+            Next::Idle => return Duration::MAX,
+            Next::WaitUntil(at) => return at.since(now).max(Duration::from_millis(1)),
+            Next::Deliver(row) => {
+                let row = match with_body(core, lane, row).await {
+                    Ok(row) => row,
+                    Err(Stopping) => return Duration::MAX,
+                };
+                let sink = match sinks.pop() {
+                    Some(sink) => sink,
+                    None => continue, // cannot be: one sink per flight was made
+                };
+                if sinks.is_empty() && lane.schedule.lock().has_room() {
+                    sinks.push(sink.another());
+                }
+                flights.push(Box::pin(fly(Arc::clone(core), Arc::clone(lane), declared.clone(), sink, row)));
+            }
+        }
+    }
+}
+
+/// Fetches the bytes of a row that came without, and of the next ones on the way.
+async fn with_body(core: &Core, lane: &OutboundLane, mut row: SendRow) -> Result<SendRow, Stopping> {
+    if row.body.is_some() {
+        return Ok(row);
+    }
+    let mut ids = vec![row.id];
+    ids.extend(lane.schedule.lock().without_body(BODIES));
+    let bodies = core.read("bodies of sends", || core.store.send_bodies(&ids)).await?;
+    for (id, body) in ids.into_iter().zip(bodies) {
+        let Some(body) = body else { continue };
+        let bytes = body.len();
+        let held = core.budget.hold_now(body, bytes);
+        if id == row.id {
+            row.body = Some(held);
+        } else {
+            lane.schedule.lock().attach(id, held);
+        }
+    }
+    Ok(row)
+}
+
+/// How a flight ended, once that is durable.
+enum Ended {
+    Finished { row: SendRow, happened: Happened, derived: Option<(MessageId, NewMessage)> },
+    Again { row: SendRow, at: Timestamp, why: String },
+    Halted { row: SendRow, why: String },
+    /// The node stops; the row stays as it is in the store.
+    Abandoned,
+}
+
+/// One delivery and the record of its outcome.
+async fn fly(
+    core: Arc<Core>,
+    lane: Arc<OutboundLane>,
+    declared: Outbound,
+    mut sink: Box<dyn Sink>,
+    mut row: SendRow,
+) -> (Box<dyn Sink>, Ended) {
+    let Some(body) = row.body.as_deref().cloned() else {
+        let reason = "its bytes are no longer in the store".to_owned();
+        let ended = die(&core, &lane, row, reason, None).await;
+        return (sink, ended.unwrap_or(Ended::Abandoned));
+    };
+    let delivery = Delivery {
+        send: row.id,
+        message: row.message,
+        connection: Arc::clone(&lane.name),
+        body,
+        attempt: row.attempts + 1,
+    };
+    let started = std::time::Instant::now();
+    let result = sink.deliver(&delivery).await;
+    metrics::histogram!("holdfast_delivery_seconds", "name" => lane.name.to_string()).record(started.elapsed());
+    row.attempts += 1;
+    let ended = match result {
+        Ok(delivered) => deliver_done(&core, &lane, &declared, row, delivered).await,
+        Err(error) => deliver_failed(&core, &lane, &declared, row, error).await,
+    };
+    (sink, ended.unwrap_or(Ended::Abandoned))
+}
+
+async fn deliver_done(
+    core: &Core,
+    lane: &OutboundLane,
+    declared: &Outbound,
+    row: SendRow,
+    delivered: Delivered,
+) -> Result<Ended, Stopping> {
+    let feeds_back = declared.reply_to.as_deref().and_then(|name| core.names.id(NameKind::Inbound, name));
+    let derived = feeds_back
+        .zip(delivered.reply.as_ref())
+        .map(|(inbound, reply)| core.derived_message(inbound, row.message, reply.bytes().clone()));
+    let mut entries = vec![Entry::Outcome(NewOutcome {
+        send: row.id,
+        message: row.message,
+        result: OutcomeResult::Delivered,
+        attempts: row.attempts,
+        reply: delivered.reply,
+    })];
+    entries.extend(derived.clone().map(Entry::Message));
+    let receipt = match core.write(vec![Unit { entries }]).await?.pop() {
+        Some(Ok(receipt)) => receipt,
+        // The reply itself was refused: the delivery happened and is recorded without it.
+        _ => {
+            let entry = outcome(&row, OutcomeResult::Delivered, None);
+            core.write(vec![Unit::one(entry)]).await?;
+            return Ok(Ended::Finished { row, happened: Happened::Delivered, derived: None });
+        }
+    };
+    let derived = derived.zip(receipt.rows.get(1)).map(|(message, number)| (MessageId(*number), message));
+    lane.counters.add(Figure::Delivered, 1);
+    Ok(Ended::Finished { row, happened: Happened::Delivered, derived })
+}
+
+fn outcome(row: &SendRow, result: OutcomeResult, reply: Option<Body>) -> Entry {
+    Entry::Outcome(NewOutcome { send: row.id, message: row.message, result, attempts: row.attempts, reply })
+}
+
+async fn deliver_failed(
+    core: &Core,
+    lane: &OutboundLane,
+    declared: &Outbound,
+    row: SendRow,
+    error: DeliverError,
+) -> Result<Ended, Stopping> {
+    lane.counters.add(Figure::Failed, 1);
+    match error.class {
+        FailureClass::Retry if retry::may_retry(&declared.retry, row.attempts) => {
+            let random = rand::random_range(0..1000);
+            let wait = retry::wait(&declared.retry, row.attempts, random);
+            let detail = format!("attempt {}: {}; next in {:.1} s", row.attempts, error.text, wait.as_secs_f32());
+            note_attempt(core, &row, &detail).await?;
+            Ok(Ended::Again { at: core.clock.now().after(wait), why: detail, row })
+        }
+        FailureClass::Internal if declared.on_error == OnError::Stop => {
+            let detail = format!("attempt {}: {}", row.attempts, error.text);
+            note_attempt(core, &row, &detail).await?;
+            Ok(Ended::Halted { row, why: detail })
+        }
+        FailureClass::Retry => {
+            let reason = format!("gave up after {} attempts: {}", row.attempts, error.text);
+            die(core, lane, row, reason, error.reply).await
+        }
+        FailureClass::Reject | FailureClass::Internal => die(core, lane, row, error.text, error.reply).await,
+    }
+}
+
+/// A failed attempt, durable, so that a restart does not forget it.
+async fn note_attempt(core: &Core, row: &SendRow, detail: &str) -> Result<(), Stopping> {
+    let event = NewEvent {
+        message: row.message,
+        send: Some(row.id),
+        kind: EventKind::AttemptFailed,
+        detail: detail.into(),
+        actor: None,
+    };
+    core.write(vec![Unit::one(Entry::Event(event))]).await.map(drop)
+}
+
+/// The send becomes a dead letter.
+async fn die(
+    core: &Core,
+    lane: &OutboundLane,
+    row: SendRow,
+    reason: String,
+    reply: Option<Body>,
+) -> Result<Ended, Stopping> {
+    let dead = Entry::DeadLetter(NewDeadLetter {
+        message: row.message,
+        stage: Stage::Outbound,
+        at: lane.id,
+        send: Some(row.id),
+        reason: reason.as_str().into(),
+    });
+    core.write(vec![Unit { entries: vec![outcome(&row, OutcomeResult::Dead, reply), dead] }]).await?;
+    tracing::warn!(connection = %lane.name, message = %row.message, reason, "a send became a dead letter");
+    lane.counters.add(Figure::DeadLetters, 1);
+    Ok(Ended::Finished { row, happened: Happened::SendFailed, derived: None })
+}
+
+/// Books a flight that ended.
+fn land(core: &Core, lane: &OutboundLane, ended: Ended) {
+    match ended {
+        Ended::Finished { row, happened, derived } => {
+            lane.schedule.lock().done(row.id, row.partition.as_deref());
+            if lane.control.waiting.lock().take().is_some() {
+                tracing::info!(connection = %lane.name, "deliveries go on");
+            }
+            if let Some((id, message)) = derived {
+                core.push_derived(id, message);
+            }
+            core.finaliser.note(row.message, happened);
+        }
+        Ended::Again { row, at, why } => {
+            lane.schedule.lock().again(row, at);
+            let before = lane.control.waiting.lock().replace(why.clone());
+            if before.is_none() {
+                tracing::warn!(connection = %lane.name, why, "a delivery failed and will be tried again");
+            }
+        }
+        Ended::Halted { row, why } => {
+            tracing::error!(connection = %lane.name, why, "this outbound stopped (on_error = \"stop\"): correct the cause, then release it");
+            lane.schedule.lock().again(row, Timestamp(0));
+            *lane.control.stopped.lock() = Some(why);
+        }
+        Ended::Abandoned => {}
+    }
+}
+
+/// The send at the head of each lane that was scheduled, for operators who skip it.
+pub(crate) fn purge_waiting(lane: &OutboundLane, send: SendId) -> Option<SendRow> {
+    lane.schedule.lock().remove(send)
+}
