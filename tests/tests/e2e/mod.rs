@@ -1,1 +1,10 @@
 //! The product from outside: the real binary, real sockets, real files, real kills.
+
+mod crash;
+mod disk;
+mod flow;
+mod functions;
+mod input;
+mod partners;
+mod site;
+mod start;

@@ -1,0 +1,189 @@
+//! `kill -9` under load, and stopping in good order. The judge is `bench`: it knows the wire only.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bench::payload::Pool;
+use bench::reconcile::{Expect, Reconciliation, reconcile};
+use bench::sender::{self, Pace, Record, Sender};
+use bench::sink;
+use tests::node::Node;
+use tests::wait::{self, PATIENCE};
+
+use super::site::{Site, stop};
+
+const LANES: u16 = 4;
+
+/// Kills in one run of the test; `HOLDFAST_KILLS=50` for the long one.
+fn kills() -> u64 {
+    std::env::var("HOLDFAST_KILLS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(5)
+}
+
+/// Four lanes in, each to a partner of its own.
+fn lanes() -> String {
+    let mut feed = String::new();
+    for lane in 0..LANES {
+        let out = if lane == 0 {
+            "{out}".to_owned()
+        } else {
+            format!("{{out{lane}}}")
+        };
+        feed += &format!(
+            "inbound(\"IB_LANE{lane}_ADT\", mllp(port = {{in{lane}}}), router = \"r{lane}\")\n\
+             outbound(\"OB_LANE{lane}_ADT\", mllp(host = \"127.0.0.1\", port = {out}), \
+             retry = retry(backoff = 0.05, backoff_max = 0.2))\n\
+             @router(\"r{lane}\")\ndef route{lane}(msg):\n    return [\"h{lane}\"]\n\
+             @handler(\"h{lane}\")\ndef handle{lane}(msg):\n    msg[\"MSH-5\"] = \"LANE{lane}\"\n    \
+             return send(\"OB_LANE{lane}_ADT\", msg)\n\n"
+        );
+    }
+    feed
+}
+
+struct Load {
+    site: Site,
+    inbounds: Vec<u16>,
+}
+
+impl Load {
+    async fn new() -> Result<Load> {
+        let inbounds: Vec<u16> = (0..LANES).map(|_| tests::ports::free()).collect();
+        let mut feed = lanes();
+        for (lane, port) in inbounds.iter().enumerate() {
+            feed = feed.replace(&format!("{{in{lane}}}"), &port.to_string());
+        }
+        let site = Site::with_sink(&feed, sink::Options::local(LANES.into())).await?;
+        Ok(Load { site, inbounds })
+    }
+
+    fn sender(&self, pace: Pace) -> Result<Sender> {
+        let mut options = sender::Options::new("", Pool::of([tests::mllp::adt("X").into()])?);
+        options.to = self
+            .inbounds
+            .iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
+        options.lanes = LANES;
+        options.pace = pace;
+        options.ack_timeout = Duration::from_secs(10);
+        Ok(Sender::start(options)?)
+    }
+
+    /// Waits until all that was acknowledged has arrived, each lane at its own partner.
+    async fn settle(&self, sent: &Record) -> Result<Reconciliation> {
+        let own_port =
+            |message: bench::reconcile::Sent, port: usize| u32::from(usize::from(message.lane) == port);
+        let judged = wait::until("everything acknowledged to arrive", 2 * PATIENCE, || async {
+            let judged = reconcile(sent, &self.site.sink.received(), &Expect::Exactly(&own_port));
+            ensure!(judged.totals.missing == 0, "{:?}", judged.totals);
+            Ok(judged)
+        });
+        judged
+            .await
+            .with_context(|| format!("the node said:\n{}", self.site.plan.said()))
+    }
+
+    /// Waits until the sender has `more` acknowledgements than now.
+    async fn progress(&self, sender: &Sender, more: u64) -> Result<()> {
+        let goal = sender.progress().acknowledged + more;
+        let reached = wait::until("acknowledgements under load", PATIENCE, || {
+            let progress = sender.progress();
+            async move {
+                ensure!(progress.acknowledged >= goal, "{progress:?}, goal {goal}");
+                Ok(())
+            }
+        });
+        reached
+            .await
+            .with_context(|| format!("the node said:\n{}", self.site.plan.said()))
+    }
+}
+
+/// Nothing in flight: each message has its end (I6).
+async fn drained(node: &Node<'_>, site: &Site) -> Result<()> {
+    wait::until("every message to have its end", PATIENCE, || async {
+        for state in ["RECEIVED", "ROUTED"] {
+            let open = node
+                .get(&format!("/api/v1/messages?status={state}&limit=5"))
+                .await?;
+            let open = open["items"].as_array().context("items")?.len();
+            ensure!(open == 0, "some messages still stand at {state}");
+        }
+        Ok(())
+    })
+    .await?;
+    ensure!(
+        site.messages("status=ERROR&limit=5").await?.is_empty(),
+        "no message may end as ERROR"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_under_load_loses_nothing_keeps_order_and_repeats_at_most_one_a_lane() -> Result<()> {
+    let load = Load::new().await?;
+    let mut node = load.site.plan.start().await?;
+    let sender = load.sender(Pace::Closed { window: 16 })?;
+    let kills = kills();
+    for kill in 0..kills {
+        // Moments spread by progress, not by the clock: early, amid, late in a stretch of work.
+        load.progress(&sender, 50 + (kill * 7919) % 700).await?;
+        node.kill()?;
+        node = load.site.plan.start().await?;
+    }
+    load.progress(&sender, 200).await?;
+    sender.stop();
+    let sent = sender.finish().await;
+    let judged = load.settle(&sent).await?;
+    drained(&node, &load.site).await?;
+    let totals = &judged.totals;
+    ensure!(
+        judged.is_complete(),
+        "missing or unexpected: {totals:?} {:?}",
+        judged.examples
+    );
+    ensure!(
+        judged.is_in_order(),
+        "out of order: {totals:?} {:?}",
+        judged.examples
+    );
+    let allowed = kills * u64::from(LANES);
+    ensure!(
+        totals.repeated_unexplained <= allowed,
+        "{} repeats, {allowed} allowed: {totals:?}",
+        totals.repeated_unexplained
+    );
+    stop(node).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_in_good_order_loses_and_repeats_nothing() -> Result<()> {
+    let load = Load::new().await?;
+    let mut node = load.site.plan.start().await?;
+    let sender = load.sender(Pace::Closed { window: 16 })?;
+    for _ in 0..3 {
+        load.progress(&sender, 300).await?;
+        stop(node).await?;
+        node = load.site.plan.start().await?;
+    }
+    load.progress(&sender, 300).await?;
+    sender.stop();
+    let sent = sender.finish().await;
+    let judged = load.settle(&sent).await?;
+    ensure!(
+        judged.is_complete() && judged.is_in_order(),
+        "{:?} {:?}",
+        judged.totals,
+        judged.examples
+    );
+    ensure!(
+        judged.totals.repeated_unexplained == 0,
+        "a planned stop repeats nothing: {:?}",
+        judged.totals
+    );
+    drained(&node, &load.site).await?;
+    stop(node).await
+}
