@@ -121,11 +121,7 @@ impl Site {
         let line = wait::until(&what, PATIENCE, || async {
             let lines = self.messages(&filter).await?;
             let line = lines.first().context("it is not listed")?;
-            ensure!(
-                line["disposition"] == disposition,
-                "it stands at {}",
-                line["disposition"]
-            );
+            ensure!(line["status"] == disposition, "it stands at {}", line["status"]);
             Ok(line.clone())
         });
         let line = line

@@ -4,8 +4,10 @@ use std::fs;
 use std::net::TcpListener;
 
 use anyhow::{Context, Result, ensure};
+use tests::mllp::Line;
 use tests::node::Plan;
 use tests::repository::set_mode;
+use tests::wait::{self, PATIENCE};
 use tests::{binary, mllp};
 
 use super::site::{Site, stop};
@@ -24,11 +26,25 @@ fn says(said: &str, words: &[&str]) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_port_in_use_is_named() -> Result<()> {
+async fn a_port_in_use_is_named_harms_no_other_connection_and_is_taken_once_free() -> Result<()> {
     let site = Site::relay().await?;
-    let _holder = TcpListener::bind(("127.0.0.1", site.inbound))?;
-    let (_, said) = site.plan.refused().await?;
-    says(&said, &[&site.inbound.to_string(), "IB_TEST_ADT"])
+    let taken = TcpListener::bind(("127.0.0.1", 0))?;
+    let port = taken.local_addr()?.port();
+    let second = format!("inbound(\"IB_TAKEN_ADT\", mllp(port = {port}), router = \"everything\")\n");
+    site.repository.write("config/second.star", &second)?;
+    let node = site.plan.start().await?;
+    site.still_works().await?;
+    let connections = node.get("/api/v1/connections").await?.to_string();
+    says(&connections, &["IB_TAKEN_ADT", &port.to_string()])?;
+    says(&site.plan.said(), &["IB_TAKEN_ADT", &port.to_string()])?;
+    drop(taken);
+    wait::until("the connection to heal", PATIENCE, || async {
+        let code = Line::connect(port).await?.ask(&mllp::adt("HEALED")).await?.0;
+        ensure!(code == "AA", "answered {code}");
+        Ok(())
+    })
+    .await?;
+    stop(node).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
