@@ -299,8 +299,7 @@ impl Judge<'_> {
             .intended_us
             .get(arrival.id.sequence as usize)
         {
-            self.latency
-                .saturating_record(arrival.at_us.saturating_sub(intended));
+            stats::measure(&mut self.latency, arrival.at_us.saturating_sub(intended));
         }
     }
 

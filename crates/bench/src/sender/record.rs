@@ -79,8 +79,8 @@ impl LaneRecord {
         if let Some(slot) = self.fates.get_mut(sequence as usize) {
             *slot = fate;
         }
-        self.latency.saturating_record(now.saturating_sub(intended));
-        self.round_trip.saturating_record(now.saturating_sub(sent));
+        stats::measure(&mut self.latency, now.saturating_sub(intended));
+        stats::measure(&mut self.round_trip, now.saturating_sub(sent));
         if fate == Fate::Accepted {
             self.accepted_rate.count(now, 1);
         }
