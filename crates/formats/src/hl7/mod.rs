@@ -24,6 +24,8 @@ mod index;
 pub mod message;
 pub mod path;
 mod separators;
+pub mod tree;
+pub mod validate;
 mod view;
 
 pub use charset::Charset;
