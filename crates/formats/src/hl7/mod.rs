@@ -19,6 +19,7 @@ pub mod dictionary;
 pub mod edit;
 pub mod escape;
 mod fault;
+pub mod generate;
 pub mod header;
 mod index;
 pub mod message;

@@ -12,6 +12,8 @@ mod grammar;
 mod values;
 mod walk;
 
+pub(crate) use values::is_date_time;
+
 use crate::hl7::Message;
 use crate::hl7::dictionary::Version;
 

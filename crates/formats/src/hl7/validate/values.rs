@@ -102,7 +102,8 @@ fn is_clock(text: &str) -> bool {
     right_fraction && matches!(whole.len(), 2 | 4 | 6) && part(0, 2, 24) && part(2, 4, 60) && part(4, 6, 61)
 }
 
-fn is_date_time(text: &str) -> bool {
+/// `YYYY[MM[DD[HH[MM[SS[.SSSS]]]]]][+/-ZZZZ]`
+pub(crate) fn is_date_time(text: &str) -> bool {
     let Some(text) = without_offset(text) else {
         return false;
     };
