@@ -123,7 +123,7 @@ mod tests {
             (
                 "{control_id}_{send}.hl7",
                 "../../etc/passwd",
-                "___.._etc_passwd_3-1042.hl7",
+                "_._.._etc_passwd_3-1042.hl7",
             ),
             ("{control_id}{send}", "..", "_.3-1042"),
             ("{control_id}-{send}", "", "_-3-1042"),
