@@ -379,8 +379,12 @@ fn not_hl7(raw: &[u8], rest: &[u8]) -> Fault {
 /// What MSH-18 says: `None` = nothing. The repetitions after the first are alternatives switched to by ISO
 /// 2022 escapes, which matter only for the Japanese sets.
 pub(crate) fn declared_charset(field: &[u8], separators: &Separators) -> Option<Result<Charset, Fault>> {
-    if field.is_empty() {
-        return None;
+    match field {
+        b"" => return None,
+        b"UNICODE UTF-8" => return Some(Ok(Charset::Utf8)),
+        b"ASCII" => return Some(Ok(Charset::Ascii)),
+        b"8859/1" => return Some(Ok(Charset::Latin1)),
+        _ => {}
     }
     let text = std::str::from_utf8(field).unwrap_or("?");
     let names = || {

@@ -94,7 +94,7 @@ pub(crate) fn find(bytes: &[u8], separator: Option<u8>, n: u16) -> Found {
     let mut at = 1;
     loop {
         let end = separator
-            .and_then(|s| memchr(s, &bytes[start..]))
+            .and_then(|s| next(&bytes[start..], s))
             .map(|i| start + i);
         if at == n {
             return Found::Piece(start..end.unwrap_or(bytes.len()));
@@ -105,6 +105,14 @@ pub(crate) fn find(bytes: &[u8], separator: Option<u8>, n: u16) -> Found {
         }
         at += 1;
     }
+}
+
+/// Most fields are shorter than it takes to start a vectorised search.
+fn next(bytes: &[u8], separator: u8) -> Option<usize> {
+    if bytes.len() <= 32 {
+        return bytes.iter().position(|&b| b == separator);
+    }
+    memchr(separator, bytes)
 }
 
 /// How many pieces bytes split into.
