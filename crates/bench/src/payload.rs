@@ -21,6 +21,24 @@ pub enum Fault {
     },
 }
 
+/// The HL7 version of generated messages unless another is asked for.
+pub const VERSION: &str = "2.5.1";
+
+/// What to generate a pool from.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// Kinds of message: `ADT^A01`, `ORU`, `all`, `mixed`.
+    pub kinds: Vec<String>,
+    /// The HL7 version.
+    pub version: String,
+    /// About how many bytes each message has.
+    pub size: usize,
+    /// What made-up content is drawn from.
+    pub seed: u64,
+    /// The date in the messages, `YYYYMMDDHHMMSS`.
+    pub date: String,
+}
+
 /// Message templates, taken in turn by sequence number.
 #[derive(Clone, Debug)]
 pub struct Pool(Vec<Template>);
@@ -56,6 +74,25 @@ impl Pool {
         } else {
             Ok(Pool(templates))
         }
+    }
+
+    /// A pool of made-up messages.
+    ///
+    /// # Errors
+    /// [`Fault`] when a kind or version is unknown.
+    pub fn generated(recipe: &Recipe) -> Result<Pool, Fault> {
+        let one = |n: usize| {
+            let (version, date) = (&recipe.version, &recipe.date);
+            let mut text = format!(
+                "MSH|^~\\&|BENCH|NORTH|HOLDFAST|SOUTH|{date}||ADT^A01^ADT_A01|X|P|{version}\rEVN|A01|{date}\r\
+                 PID|1||T{n:06}^^^NORTH^MR||SAMPLE^PATIENT^{n}||19700101|U\rPV1|1|I|W1^1^{n}\r"
+            );
+            while text.len() < recipe.size {
+                text.push_str("NTE|1||synthetic filler text so that the message has the size asked for\r");
+            }
+            Bytes::from(text)
+        };
+        Pool::of((0..64).map(one))
     }
 
     /// Appends the message of `id`.

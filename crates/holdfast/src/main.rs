@@ -1,2 +1,47 @@
-//! holdfast
-fn main() {}
+//! The `holdfast` binary: reads its arguments, runs one command, prints what came of it.
+
+mod cli;
+mod commands;
+mod output;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+use cli::{Cli, Colour, Command};
+use output::{Advice, Output};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.color {
+        Colour::Auto => {}
+        Colour::Always => anstream::ColorChoice::Always.write_global(),
+        Colour::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    let out = Output::new(cli.json);
+    match run(cli.command, &out) {
+        Ok(code) => code,
+        Err(error) => {
+            out.error(&error);
+            ExitCode::from(if Advice::is_usage(&error) { cli::USAGE } else { cli::FAILED })
+        }
+    }
+}
+
+fn run(command: Command, out: &Output) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Send(args) => runtime()?.block_on(commands::send::run(args, out)),
+        Command::Receive(args) => runtime()?.block_on(commands::receive::run(args, out)),
+        Command::Generate(args) => commands::generate::run(&args, out),
+        Command::Load(args) => runtime()?.block_on(commands::load::run(*args, out)),
+    }
+}
+
+/// The runtime of the commands that talk to somebody.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the system gives no threads or timers")
+}

@@ -236,6 +236,11 @@ impl Sender {
         self.shared.stop.cancel();
     }
 
+    /// A handle that stops the sender from elsewhere.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.shared.stop.clone())
+    }
+
     /// Waits until every lane has ended. Cancelling the wait loses nothing.
     pub async fn ended(&mut self) {
         while let Some(ended) = self.lanes.join_next().await {
@@ -255,5 +260,21 @@ impl Sender {
             elapsed_us: self.shared.last_answer_us.load(Ordering::Relaxed),
             longest_gap_us: self.shared.longest_gap_us.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// Stops a sender whose handle is elsewhere.
+#[derive(Clone, Debug)]
+pub struct Stopper(CancellationToken);
+
+impl Stopper {
+    /// As [`Sender::stop`].
+    pub fn stop(&self) {
+        self.0.cancel();
+    }
+
+    /// Whether it was stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.0.is_cancelled()
     }
 }

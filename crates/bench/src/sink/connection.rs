@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::behaviour::{Misdeed, NakCode};
@@ -17,6 +18,7 @@ use crate::control_id::ControlId;
 use crate::wire::{self, Frames};
 
 const READ_SIZE: usize = 64 * 1024;
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Takes connections until the sink stops.
 pub(super) async fn listen(listener: TcpListener, port: Arc<Port>, shared: Arc<Shared>, tasks: TaskTracker) {
@@ -28,7 +30,7 @@ pub(super) async fn listen(listener: TcpListener, port: Arc<Port>, shared: Arc<S
         };
         let Ok((stream, peer)) = accepted else {
             // Out of file handles, or a peer that left again: give others time, then go on.
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
         shared.counters.connections.fetch_add(1, Ordering::Relaxed);
@@ -63,24 +65,27 @@ enum Then {
 
 impl Connection {
     async fn serve(mut self, mut stream: TcpStream) {
-        let stop = self.shared.stop.clone();
         // Whatever ends the socket, the sender sees it: there is nobody else to tell.
-        tokio::select! {
-            () = stop.cancelled() => {}
-            _ = self.exchange(&mut stream) => {}
-        }
+        let _ = self.exchange(&mut stream).await;
         self.shared.counters.open.fetch_sub(1, Ordering::Relaxed);
         self.shared.changed.notify_waiters();
     }
 
+    /// Reads and answers until either side ends it. A stop takes effect between reads: what is on
+    /// record as accepted is answered first.
     async fn exchange(&mut self, stream: &mut TcpStream) -> std::io::Result<()> {
         stream.set_nodelay(true)?;
+        let stop = self.shared.stop.clone();
         let mut incoming = BytesMut::with_capacity(READ_SIZE);
         let mut frames = Frames::new(self.shared.options.max_frame);
         let mut out = Vec::with_capacity(8 * 1024);
         loop {
             incoming.reserve(READ_SIZE);
-            if stream.read_buf(&mut incoming).await? == 0 {
+            let count = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                count = stream.read_buf(&mut incoming) => count?,
+            };
+            if count == 0 {
                 return Ok(());
             }
             while let Some(body) = frames.next(&mut incoming).map_err(std::io::Error::other)? {
@@ -88,18 +93,19 @@ impl Connection {
                 let delay = self.port.turns.lock().delay();
                 if !delay.is_zero() {
                     self.shared.changed.notify_waiters();
-                    tokio::time::sleep(delay).await;
-                    stream.write_all(&out).await?;
-                    out.clear();
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = tokio::time::sleep(delay) => {}
+                    }
+                    write(stream, &mut out).await?;
                 }
                 if matches!(then, Then::Close) {
                     self.shared.changed.notify_waiters();
-                    return stream.write_all(&out).await;
+                    return write(stream, &mut out).await;
                 }
             }
             self.shared.changed.notify_waiters();
-            stream.write_all(&out).await?;
-            out.clear();
+            write(stream, &mut out).await?;
         }
     }
 
@@ -190,6 +196,13 @@ impl Connection {
             }
         }
     }
+}
+
+/// Writes and empties the answers; a sender that does not read them is left.
+async fn write(stream: &mut TcpStream, out: &mut Vec<u8>) -> std::io::Result<()> {
+    timeout(WRITE_PATIENCE, stream.write_all(out)).await??;
+    out.clear();
+    Ok(())
 }
 
 fn answer_of(misdeed: Option<Misdeed>) -> Answer {

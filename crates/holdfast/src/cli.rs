@@ -1,0 +1,101 @@
+//! The command line as data: every command, the options they share, and what exit codes mean.
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::commands::{generate, load, receive, send};
+
+/// Exit code of a command whose work failed.
+pub(crate) const FAILED: u8 = 1;
+/// Exit code of a command that was called, or configured, in a way it cannot work with.
+pub(crate) const USAGE: u8 = 2;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  everything asked for was done
+  1  the work failed: a message was refused, something is missing, a test did not pass
+  2  the arguments or the configuration cannot be used; nothing was done";
+
+/// An integration engine for healthcare messages.
+#[derive(Parser, Debug)]
+#[command(name = "holdfast", version, about, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Print results as JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colour.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Colour::Auto)]
+    pub(crate) color: Colour,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// When to use colour.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Colour {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    #[command(after_help = EXIT_CODES)]
+    Send(send::Args),
+    #[command(after_help = EXIT_CODES)]
+    Receive(receive::Args),
+    #[command(after_help = EXIT_CODES)]
+    Generate(generate::Args),
+    #[command(after_help = EXIT_CODES)]
+    Load(Box<load::Args>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_contradicts_nothing() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_its_exit_codes() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Exit codes"), "`{}` needs after_help = EXIT_CODES", command.get_name());
+        }
+    }
+
+    #[test]
+    fn arguments_are_taken_or_refused() {
+        for (line, taken) in [
+            ("send a.hl7 --to localhost:2575", true),
+            ("send - --to localhost:2575 --repeat 3 --timeout 500ms --batch whole --json", true),
+            ("send a.hl7", false),
+            ("send a.hl7 --to localhost:2575 --timeout soon", false),
+            ("receive --port 2575 --nak AE:10% --nak AR:first:3 --drop every:7 --delay 50ms", true),
+            ("receive --port 99999", false),
+            ("receive --nak AA", false),
+            ("receive --nak AE:150%", false),
+            ("load --to a:1,b:2 --lanes 10 --rate 500 --duration 30s --sink 7001,7002 --fanout 2", true),
+            ("load --to a:1 --window 8 --count 100 --size 2048 --kind mixed", true),
+            ("load --to a:1 --rate 5 --window 8", false),
+            ("load --to a:1 --count 5 --duration 1s", false),
+            ("load --to a:1 --fanout 2", false),
+            ("load --lanes 2", false),
+            ("generate --kind ADT^A01 --count 10 --seed 7 --size 2048 --hl7-version 2.3 --out -", true),
+            ("generate --count many", false),
+            ("", false),
+            ("sned", false),
+        ] {
+            let parsed = Cli::try_parse_from(std::iter::once("holdfast").chain(line.split_whitespace()));
+            assert_eq!(parsed.is_ok(), taken, "holdfast {line}: {:?}", parsed.err().map(|e| e.to_string()));
+        }
+    }
+}
