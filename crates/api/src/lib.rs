@@ -1,1 +1,22 @@
-//! api
+//! HTTP/JSON over a running node: probes, metrics, reads and operator commands; and the client that the
+//! command line uses.
+//!
+//! Loopback only in this release: a listener on another address and a request that names another host are
+//! both refused. This crate knows no SQL, no connector and no Starlark; what it answers comes from
+//! [`engine::Node`]. A message body leaves it only through the two `/body` routes, never in an error or a
+//! log line.
+
+pub mod client;
+mod commands;
+mod error;
+mod gauges;
+mod guard;
+mod probes;
+mod query;
+mod reads;
+mod routes;
+mod server;
+pub mod telemetry;
+pub mod wire;
+
+pub use server::serve;

@@ -1,0 +1,156 @@
+//! Gauges taken at the scrape, in Prometheus' text format. They are written here, not recorded, so that a
+//! connection which left leaves no stale series behind.
+
+use std::fmt;
+
+use engine::ConnectionView;
+
+const STATES: [&str; 4] = ["running", "held", "stopped", "waiting"];
+
+/// What is true now.
+pub(crate) struct Sample {
+    pub(crate) connections: Vec<ConnectionView>,
+    pub(crate) in_flight: usize,
+    pub(crate) held_body_bytes: i64,
+    pub(crate) resident_bytes: Option<u64>,
+    pub(crate) ready: bool,
+}
+
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        head(f, "holdfast_ready", "1 while listeners are bound and lanes run")?;
+        writeln!(f, "holdfast_ready {}", u8::from(self.ready))?;
+        head(f, "holdfast_in_flight", "messages without a final status")?;
+        writeln!(f, "holdfast_in_flight {}", self.in_flight)?;
+        head(
+            f,
+            "holdfast_held_body_bytes",
+            "bytes of message bodies held in memory by the lanes",
+        )?;
+        writeln!(f, "holdfast_held_body_bytes {}", self.held_body_bytes)?;
+        if let Some(bytes) = self.resident_bytes {
+            head(
+                f,
+                "process_resident_memory_bytes",
+                "resident memory of the process",
+            )?;
+            writeln!(f, "process_resident_memory_bytes {bytes}")?;
+        }
+        head(
+            f,
+            "holdfast_queue_depth",
+            "rows that wait in a lane, those in flight not counted",
+        )?;
+        for (labels, view) in self.labelled() {
+            writeln!(f, "holdfast_queue_depth{{{labels}}} {}", view.queued)?;
+        }
+        head(
+            f,
+            "holdfast_sends_in_flight",
+            "sends handed to a partner and not yet answered",
+        )?;
+        for (labels, view) in self.labelled().filter(|(_, view)| view.role == "outbound") {
+            writeln!(f, "holdfast_sends_in_flight{{{labels}}} {}", view.in_flight)?;
+        }
+        head(f, "holdfast_connected_peers", "partners connected now")?;
+        for (labels, view) in self.labelled().filter(|(_, view)| view.role == "inbound") {
+            writeln!(f, "holdfast_connected_peers{{{labels}}} {}", view.peers)?;
+        }
+        head(
+            f,
+            "holdfast_connection_state",
+            "1 for the state a connection is in, 0 for the others",
+        )?;
+        for (labels, view) in self.labelled().filter(|(_, view)| view.role != "handler") {
+            for state in STATES {
+                let is = u8::from(view.state == state);
+                writeln!(f, "holdfast_connection_state{{{labels},state=\"{state}\"}} {is}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sample {
+    fn labelled(&self) -> impl Iterator<Item = (String, &ConnectionView)> {
+        self.connections.iter().map(|view| {
+            (
+                format!("name=\"{}\",role=\"{}\"", escaped(&view.name), view.role),
+                view,
+            )
+        })
+    }
+}
+
+fn head(f: &mut fmt::Formatter<'_>, name: &str, help: &str) -> fmt::Result {
+    writeln!(f, "# HELP {name} {help}\n# TYPE {name} gauge")
+}
+
+fn escaped(label: &str) -> String {
+    label
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+/// Resident memory of this process; `None` where the system does not tell.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(name: &str, role: &'static str, state: &'static str) -> ConnectionView {
+        ConnectionView {
+            name: name.to_owned(),
+            role,
+            connector: "mllp".to_owned(),
+            state,
+            reason: None,
+            address: None,
+            peers: 2,
+            queued: 7,
+            in_flight: 1,
+            counts: engine::Counts::default(),
+        }
+    }
+
+    #[test]
+    fn each_connection_has_its_depth_and_exactly_one_state() {
+        let sample = Sample {
+            connections: vec![
+                connection("adt", "inbound", "running"),
+                connection("lab\"x", "outbound", "waiting"),
+            ],
+            in_flight: 3,
+            held_body_bytes: 4096,
+            resident_bytes: None,
+            ready: true,
+        };
+        let text = sample.to_string();
+        for line in [
+            "holdfast_in_flight 3",
+            "holdfast_held_body_bytes 4096",
+            "holdfast_queue_depth{name=\"adt\",role=\"inbound\"} 7",
+            "holdfast_sends_in_flight{name=\"lab\\\"x\",role=\"outbound\"} 1",
+            "holdfast_connected_peers{name=\"adt\",role=\"inbound\"} 2",
+            "holdfast_connection_state{name=\"adt\",role=\"inbound\",state=\"running\"} 1",
+            "holdfast_connection_state{name=\"lab\\\"x\",role=\"outbound\",state=\"running\"} 0",
+            "holdfast_connection_state{name=\"lab\\\"x\",role=\"outbound\",state=\"waiting\"} 1",
+        ] {
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is missing in\n{text}"
+            );
+        }
+        let on = text
+            .lines()
+            .filter(|line| line.starts_with("holdfast_connection_state") && line.ends_with(" 1"));
+        assert_eq!(on.count(), 2);
+    }
+}

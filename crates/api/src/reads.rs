@@ -1,0 +1,189 @@
+//! What screens and scripts read. Bodies come as the bytes they are, from their own routes only.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use engine::{DeadLetterQuery, MessageQuery, MessageView};
+use model::{MessageId, RowId, SendId, Stage};
+
+use crate::error::{Error, did_you_mean};
+use crate::query::Pairs;
+use crate::routes::App;
+use crate::wire::{Census, Connections, DeadLetter, Message, MessageLine, Page};
+
+const MESSAGE_KEYS: &[&str] = &[
+    "inbound",
+    "status",
+    "control_id",
+    "type",
+    "since",
+    "until",
+    "before",
+    "limit",
+];
+const DEAD_LETTER_KEYS: &[&str] = &["stage", "at", "message", "after", "limit"];
+const PAGE: usize = 50;
+const PAGE_MAX: usize = 1000;
+
+pub(crate) async fn connections(
+    State(app): State<Arc<App>>,
+    query: Pairs,
+) -> Result<Json<Connections>, Error> {
+    query.only(&[])?;
+    let items = app.node.connections().into_iter().map(Into::into).collect();
+    Ok(Json(Connections { items }))
+}
+
+pub(crate) async fn messages(
+    State(app): State<Arc<App>>,
+    query: Pairs,
+) -> Result<Json<Page<MessageLine>>, Error> {
+    let filter = query.only(MESSAGE_KEYS)?;
+    let query = MessageQuery {
+        inbound: filter.text("inbound"),
+        status: filter.value("status")?,
+        control_id: filter.text("control_id"),
+        kind: filter.text("type"),
+        since: filter.time("since")?,
+        until: filter.time("until")?,
+        before: filter.value::<RowId>("before")?,
+        limit: filter.limit(PAGE, PAGE_MAX)?,
+    };
+    let page = app.node.messages(&query).await;
+    Ok(Json(Page::of(page.map_err(|error| {
+        name_hint(&app, error.into(), query.inbound.as_deref())
+    })?)))
+}
+
+pub(crate) async fn message(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    query: Pairs,
+) -> Result<Json<Message>, Error> {
+    query.only(&[])?;
+    Ok(Json(find(&app, message_id(&id)?).await?.into()))
+}
+
+pub(crate) async fn message_body(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    let view = find(&app, message_id(&id)?).await?;
+    Ok(bytes(&id, view.body))
+}
+
+/// The bytes that left, or would leave, with this send: those of the message where it was sent unchanged.
+pub(crate) async fn send_body(
+    State(app): State<Arc<App>>,
+    Path((id, send)): Path<(String, String)>,
+) -> Result<Response, Error> {
+    let (message, send) = (message_id(&id)?, send_id(&send)?);
+    let view = find(&app, message).await?;
+    let found = view
+        .sends
+        .into_iter()
+        .find(|known| known.id == send)
+        .ok_or_else(|| no_such_send(message, send))?;
+    Ok(bytes(&send.to_string(), found.body.unwrap_or(view.body)))
+}
+
+pub(crate) async fn dead_letters(
+    State(app): State<Arc<App>>,
+    query: Pairs,
+) -> Result<Json<Page<DeadLetter>>, Error> {
+    let filter = query.only(DEAD_LETTER_KEYS)?;
+    let query = DeadLetterQuery {
+        stage: filter.text("stage").map(|text| stage(&text)).transpose()?,
+        at: filter.text("at"),
+        message: filter.value("message")?,
+        after: filter.value("after")?,
+        limit: filter.limit(PAGE, PAGE_MAX)?,
+    };
+    let page = app.node.dead_letters(&query).await;
+    Ok(Json(Page::of(page.map_err(|error| {
+        name_hint(&app, error.into(), query.at.as_deref())
+    })?)))
+}
+
+pub(crate) async fn census(State(app): State<Arc<App>>, query: Pairs) -> Result<Json<Census>, Error> {
+    query.only(&[])?;
+    let census = app.node.census().await?;
+    Ok(Json(Census {
+        messages: census.messages,
+        dispositions: census
+            .dispositions
+            .iter()
+            .map(|(at, count)| (at.to_string(), *count))
+            .collect(),
+        sends: census.sends,
+        delivered: census.delivered,
+        open: census
+            .open
+            .iter()
+            .map(|(stage, count)| (stage.to_string(), *count))
+            .collect(),
+        dead_letters: census.dead_letters,
+    }))
+}
+
+/// The message, or a 404.
+pub(crate) async fn find(app: &App, id: MessageId) -> Result<MessageView, Error> {
+    app.node.message(id).await?.ok_or_else(|| {
+        Error::not_found(format!("there is no message {id}"))
+            .hint("look for it with /api/v1/messages?control_id=...")
+    })
+}
+
+pub(crate) fn message_id(text: &str) -> Result<MessageId, Error> {
+    text.parse()
+        .map_err(|error| Error::bad_request(format!("{error}")))
+}
+
+pub(crate) fn send_id(text: &str) -> Result<SendId, Error> {
+    text.parse()
+        .map_err(|error| Error::bad_request(format!("{error}")))
+}
+
+pub(crate) fn no_such_send(message: MessageId, send: SendId) -> Error {
+    Error::not_found(format!("message {message} has no send {send}"))
+        .hint(format!("its sends are listed at /api/v1/messages/{message}"))
+}
+
+/// Adds the nearest name in the configuration to an error about a name.
+pub(crate) fn name_hint(app: &App, error: Error, name: Option<&str>) -> Error {
+    let Some(name) = name else { return error };
+    let known = app.node.connections();
+    error.maybe_hint(did_you_mean(
+        name,
+        known.iter().map(|connection| connection.name.as_str()),
+    ))
+}
+
+fn stage(text: &str) -> Result<Stage, Error> {
+    let stage = Stage::ALL
+        .into_iter()
+        .find(|stage| stage.as_str().eq_ignore_ascii_case(text));
+    stage.ok_or_else(|| {
+        Error::bad_request(format!("stage: `{text}` is not a stage")).hint("use ingress, routed or outbound")
+    })
+}
+
+fn bytes(name: &str, body: model::Body) -> Response {
+    let mut response = Response::new(Body::from(body.into_bytes()));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
+    // A file to save, never a page to show: the bytes are a partner's.
+    let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}.bin\""));
+    headers.insert(
+        header::CONTENT_DISPOSITION,
+        disposition.unwrap_or_else(|_| HeaderValue::from_static("attachment")),
+    );
+    response
+}

@@ -1,0 +1,14 @@
+//! What goes over the wire, in both directions: the server writes these types and the client reads them.
+//! Ids and cursors are texts like `3-1042`, times are RFC 3339 texts in UTC.
+
+mod connection;
+mod message;
+mod request;
+mod status;
+mod time;
+
+pub use connection::{Connection, Connections, Counts, Held};
+pub use message::{DeadLetter, Message, MessageLine, Page, Send, TrailEntry};
+pub use request::{Empty, From, ReplayDeadLetters, ReplayMessage};
+pub use status::{Census, Cluster, Fault, Health, Ready, Replayed, Skipped};
+pub use time::Time;

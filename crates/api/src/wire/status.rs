@@ -1,0 +1,133 @@
+//! The node as a whole: probes, cluster status, counts; and what a command or an error answers.
+
+use std::collections::BTreeMap;
+
+use model::{Epoch, SendId};
+use serde::{Deserialize, Serialize};
+
+use super::Time;
+
+/// The process lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Always `ok`.
+    pub status: String,
+    /// The release.
+    pub version: String,
+}
+
+/// Whether listeners are bound and lanes run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// Whether they do.
+    pub ready: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Who leads, as this node sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// This node.
+    pub node: String,
+    /// `primary`.
+    pub role: String,
+    /// Whether there is more than one node.
+    pub clustered: bool,
+    /// Its leadership's number.
+    pub epoch: Epoch,
+    /// Its leadership's random id.
+    pub term: String,
+    /// What the lease row says: the owner.
+    pub lease_owner: Option<String>,
+    /// Whether the lease row names this node's term.
+    pub lease_held: bool,
+    /// SHA-256 over the configuration.
+    pub config_fingerprint: String,
+    /// The environment.
+    pub environment: String,
+    /// Messages in flight.
+    pub in_flight: usize,
+    /// Rows whose connection or function left the configuration, by name.
+    pub held_orphans: BTreeMap<String, u64>,
+    /// When this node started.
+    pub started_at: Time,
+    /// The release.
+    pub version: String,
+}
+
+/// Counts over the whole store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Census {
+    /// All messages.
+    pub messages: u64,
+    /// Messages per status; statuses without a message are left out.
+    pub dispositions: BTreeMap<String, u64>,
+    /// All sends.
+    pub sends: u64,
+    /// Sends whose outcome is delivered.
+    pub delivered: u64,
+    /// Open rows per stage.
+    pub open: BTreeMap<String, u64>,
+    /// Dead letters that nobody dealt with yet.
+    pub dead_letters: u64,
+}
+
+/// What a replay did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// How many rows were put back.
+    pub rows: u64,
+    /// Whether they were only counted.
+    pub preview: bool,
+    /// Those that could not be replayed, with the reason.
+    pub skipped: Vec<String>,
+}
+
+/// The answer to a skip.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Which send.
+    pub skipped: SendId,
+}
+
+/// What went wrong, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// What went wrong.
+    pub error: String,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl From<engine::ClusterStatus> for Cluster {
+    fn from(status: engine::ClusterStatus) -> Self {
+        Cluster {
+            node: status.node,
+            role: status.role.to_owned(),
+            clustered: status.clustered,
+            epoch: status.epoch,
+            term: status.term,
+            lease_owner: status.lease_owner,
+            lease_held: status.lease_held,
+            config_fingerprint: status.config_fingerprint,
+            environment: status.environment,
+            in_flight: status.in_flight,
+            held_orphans: status.held_orphans,
+            started_at: status.started_at.into(),
+            version: status.version.to_owned(),
+        }
+    }
+}
+
+impl From<engine::Replayed> for Replayed {
+    fn from(replayed: engine::Replayed) -> Self {
+        Replayed {
+            rows: replayed.rows,
+            preview: replayed.preview,
+            skipped: replayed.skipped,
+        }
+    }
+}

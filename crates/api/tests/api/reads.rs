@@ -1,0 +1,205 @@
+//! Listings, details, bodies, counts.
+
+use api::wire::{Census, Connections, DeadLetter, MessageLine, Page, Time};
+
+use super::site::{Site, hl7};
+
+async fn ids(site: &Site, query: &str) -> Vec<String> {
+    let page: Page<MessageLine> = site
+        .client
+        .get_json(&format!("/api/v1/messages{query}"))
+        .await
+        .unwrap();
+    page.items
+        .into_iter()
+        .map(|line| line.control_id.unwrap())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_connection_and_handler_is_listed_with_its_role() {
+    let site = Site::start().await;
+    let connections: Connections = site.client.get_json("/api/v1/connections").await.unwrap();
+    let listed: Vec<_> = connections
+        .items
+        .iter()
+        .map(|item| (item.role.as_str(), item.name.as_str()))
+        .collect();
+    let handlers = ["broken", "change", "mute", "plain", "stuck"].map(|name| ("handler", name));
+    let expected: Vec<_> = [("inbound", "IB_ADT")]
+        .into_iter()
+        .chain(handlers)
+        .chain([("outbound", "OB_DEAD"), ("outbound", "OB_FILES")]);
+    assert_eq!(listed, expected.collect::<Vec<_>>());
+    site.send_until("A01", "C1", "PROCESSED").await;
+    let inbound = site.connection("IB_ADT").await;
+    assert_eq!(
+        (
+            inbound.connector.as_str(),
+            inbound.state.as_str(),
+            inbound.counts.received
+        ),
+        ("mllp", "running", 1)
+    );
+    assert_eq!(site.connection("OB_FILES").await.counts.delivered, 1);
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_listed_newest_first_by_filter_and_in_pages() {
+    let site = Site::start().await;
+    site.send_until("A01", "M1", "PROCESSED").await;
+    site.send_until("A03", "M2", "FILTERED").await;
+    let third = site.send_until("A99", "M3", "UNROUTED").await;
+    let (received, after) = (
+        third.received_at,
+        Time(model::Timestamp(third.received_at.0.0 + 1)),
+    );
+    for (query, expected) in [
+        ("", vec!["M3", "M2", "M1"]),
+        ("?status=PROCESSED", vec!["M1"]),
+        ("?status=filtered", vec!["M2"]),
+        ("?control_id=M3", vec!["M3"]),
+        ("?control_id=M", vec![]),
+        ("?type=ADT", vec!["M3", "M2", "M1"]),
+        ("?type=ADT%5EA03", vec!["M2"]),
+        (
+            "?inbound=IB_ADT&status=UNROUTED&type=ADT%5EA99&control_id=M3",
+            vec!["M3"],
+        ),
+        (&format!("?since={received}"), vec!["M3"]),
+        (&format!("?since={}", received.0.0), vec!["M3"]),
+        (&format!("?until={received}"), vec!["M2", "M1"]),
+        (&format!("?since={after}"), vec![]),
+    ] {
+        assert_eq!(ids(&site, query).await, expected, "{query}");
+    }
+    let first: Page<MessageLine> = site.client.get_json("/api/v1/messages?limit=2").await.unwrap();
+    let next = first.next.expect("there is one more");
+    assert_eq!(ids(&site, &format!("?limit=2&before={next}")).await, ["M1"]);
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_tells_its_story_with_times_that_people_read() {
+    let site = Site::start().await;
+    let line = site.send_until("A01", "STORY", "PROCESSED").await;
+    let answer = site.get(&format!("/api/v1/messages/{}", line.id)).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.head.contains("cache-control: no-store"), "{}", answer.head);
+    let story = answer.json();
+    let what: Vec<_> = story["trail"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["what"].as_str().unwrap())
+        .collect();
+    for step in ["received", "routed", "transformed", "delivered", "disposition"] {
+        assert!(what.contains(&step), "{step} is missing in {what:?}");
+    }
+    for time in story["trail"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| &entry["at"])
+        .chain([&story["received_at"]])
+    {
+        let time = time.as_str().expect("times are texts");
+        assert!(
+            time.starts_with("20") && time.ends_with('Z') && time.parse::<Time>().is_ok(),
+            "{time}"
+        );
+    }
+    assert_eq!(story["type"], "ADT^A01");
+    assert_eq!(story["sends"][0]["state"], "delivered");
+    assert_eq!(story["sends"][0]["transformed"], true);
+    assert_eq!(story["waiting"].as_array().unwrap().len(), 0);
+    assert!(
+        !String::from_utf8(answer.body).unwrap().contains("DOE"),
+        "bodies are asked for on their own"
+    );
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_says_why() {
+    let site = Site::start().await;
+    let message = site.send_stuck("WAITS").await;
+    assert!(
+        message.waiting.iter().any(|reason| reason.contains("OB_DEAD")),
+        "{message:?}"
+    );
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_come_back_byte_for_byte() {
+    let site = Site::start().await;
+    for (trigger, control_id, sent) in [
+        ("A01", "B1", hl7("A01", "B1").replace("|HF|HF|", "|LAB|HF|")),
+        ("A02", "B2", hl7("A02", "B2")),
+    ] {
+        let id = site.send_until(trigger, control_id, "PROCESSED").await.id;
+        let answer = site.get(&format!("/api/v1/messages/{id}/body")).await;
+        assert_eq!(answer.body, hl7(trigger, control_id).into_bytes(), "{trigger}");
+        for header in ["content-type: application/octet-stream", "attachment", "nosniff"] {
+            assert!(answer.head.contains(header), "{}", answer.head);
+        }
+        let send = site.message(&id.to_string()).await.sends[0].id;
+        let left = site
+            .client
+            .get_bytes(&format!("/api/v1/messages/{id}/sends/{send}/body"))
+            .await
+            .unwrap();
+        assert_eq!(left, sent.as_bytes(), "{trigger}");
+    }
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letters_are_listed_by_filter_and_counted() {
+    let site = Site::start().await;
+    let first = site.send_until("A04", "D1", "ERROR").await;
+    site.send_until("A04", "D2", "ERROR").await;
+    site.send_until("A01", "D3", "PROCESSED").await;
+    for (query, count) in [
+        (String::new(), 2),
+        ("?stage=routed".to_owned(), 2),
+        ("?stage=Outbound".to_owned(), 0),
+        ("?at=broken".to_owned(), 2),
+        ("?at=OB_DEAD".to_owned(), 0),
+        (format!("?message={}", first.id), 1),
+        ("?limit=1".to_owned(), 1),
+    ] {
+        let page: Page<DeadLetter> = site
+            .client
+            .get_json(&format!("/api/v1/dead-letters{query}"))
+            .await
+            .unwrap();
+        assert_eq!(page.items.len(), count, "{query}");
+        if let Some(next) = page.next {
+            let rest: Page<DeadLetter> = site
+                .client
+                .get_json(&format!("/api/v1/dead-letters?after={next}"))
+                .await
+                .unwrap();
+            assert_eq!(rest.items.len(), 1);
+        }
+        for dead in page.items {
+            assert!(dead.at == "broken" && dead.reason.contains("no bed"), "{dead:?}");
+        }
+    }
+    let census: Census = site.client.get_json("/api/v1/census").await.unwrap();
+    assert_eq!(
+        (
+            census.messages,
+            census.sends,
+            census.delivered,
+            census.dead_letters
+        ),
+        (3, 1, 1, 2)
+    );
+    assert_eq!(census.dispositions.get("ERROR"), Some(&2));
+    assert_eq!(census.dispositions.get("PROCESSED"), Some(&1));
+    site.end().await;
+}
