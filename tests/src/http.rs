@@ -28,7 +28,7 @@ pub async fn get(port: u16, path: &str) -> Result<Answer> {
     request(port, "GET", path, None).await
 }
 
-/// Posts JSON to `127.0.0.1:port`; at most 10 seconds.
+/// Posts a command as JSON to `127.0.0.1:port`, given by `e2e`; at most 10 seconds.
 pub async fn post(port: u16, path: &str, body: &serde_json::Value) -> Result<Answer> {
     request(port, "POST", path, Some(body.to_string())).await
 }
@@ -43,7 +43,7 @@ async fn request(port: u16, method: &str, path: &str, body: Option<String>) -> R
 async fn exchange(port: u16, method: &str, path: &str, body: String) -> Result<Answer> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\ncontent-type: application/json\r\nx-holdfast-actor: e2e\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).await?;

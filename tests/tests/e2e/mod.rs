@@ -5,6 +5,7 @@ mod disk;
 mod flow;
 mod functions;
 mod input;
+mod operators;
 mod partners;
 mod site;
 mod start;
