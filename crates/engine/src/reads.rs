@@ -369,6 +369,11 @@ impl Node {
         })
     }
 
+    /// Messages without a final status now.
+    pub fn in_flight(&self) -> usize {
+        self.core.finaliser.in_flight()
+    }
+
     /// Bytes of message bodies held in memory now.
     pub fn held_bytes(&self) -> i64 {
         self.core.budget.held_bytes()
