@@ -29,8 +29,8 @@ use model::{Body, Disposition, MessageId, NameId, RowId, SendId, Stage, Timestam
 
 use crate::rows::{Receipt, Unit};
 use crate::views::{
-    DeadLetter, DeadLetterFilter, Leader, MessageDetail, MessageFilter, OpenMessage, OpenRouted, OpenSend, Page,
-    Summary,
+    DeadLetter, DeadLetterFilter, Leader, MessageDetail, MessageFilter, OpenMessage, OpenRouted, OpenSend,
+    Page, Summary,
 };
 
 /// Why a unit was not committed. Retry loops match on this only.
@@ -168,7 +168,13 @@ pub trait Store: Send + Sync + 'static {
     async fn desired(&self) -> Result<Vec<(NameId, Desired)>, Error>;
 
     /// Records what an operator wants; `actor` is for the trail.
-    async fn set_desired(&self, term: Term, connection: NameId, desired: Desired, actor: &str) -> Result<(), Error>;
+    async fn set_desired(
+        &self,
+        term: Term,
+        connection: NameId,
+        desired: Desired,
+        actor: &str,
+    ) -> Result<(), Error>;
 
     /// Reads everything back and reports damage, one line each; empty = sound.
     async fn check_integrity(&self) -> Result<Vec<String>, Error>;

@@ -123,7 +123,9 @@ impl HandledResult {
 
     /// The inverse of [`HandledResult::code`].
     pub fn from_code(code: i64) -> Option<Self> {
-        [Self::Filtered, Self::Failed, Self::PassedThrough].into_iter().find(|result| result.code() == code)
+        [Self::Filtered, Self::Failed, Self::PassedThrough]
+            .into_iter()
+            .find(|result| result.code() == code)
     }
 }
 
@@ -191,7 +193,9 @@ impl OutcomeResult {
 
     /// The inverse of [`OutcomeResult::code`].
     pub fn from_code(code: i64) -> Option<Self> {
-        [Self::Delivered, Self::Dead, Self::Purged].into_iter().find(|result| result.code() == code)
+        [Self::Delivered, Self::Dead, Self::Purged]
+            .into_iter()
+            .find(|result| result.code() == code)
     }
 }
 
@@ -282,8 +286,14 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    const ALL: [EventKind; 6] =
-        [Self::AttemptFailed, Self::Rejected, Self::Replayed, Self::Purged, Self::Edited, Self::Log];
+    const ALL: [EventKind; 6] = [
+        Self::AttemptFailed,
+        Self::Rejected,
+        Self::Replayed,
+        Self::Purged,
+        Self::Edited,
+        Self::Log,
+    ];
 
     /// The number that the store keeps.
     pub fn code(self) -> i64 {

@@ -44,7 +44,10 @@ impl OpenMessage {
     /// Whether `handler` still has to run for the routed row `row`.
     pub fn is_unhandled(&self, handler: NameId, row: RowId) -> bool {
         let ended = self.handled.iter().any(|(ended, _)| *ended == handler);
-        let sent = self.sends.iter().any(|send| send.handler == handler && send.id.0 > row);
+        let sent = self
+            .sends
+            .iter()
+            .any(|send| send.handler == handler && send.id.0 > row);
         !ended && !sent
     }
 }

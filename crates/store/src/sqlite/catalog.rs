@@ -1,0 +1,95 @@
+//! Which segments live, and which of them can hold what belongs to a row. Row numbers grow, so a
+//! segment holds one range of them; what belongs to a row lies in its own segment or in later ones.
+
+/// One live segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// Names the file.
+    pub(super) number: u32,
+    /// No row in it has a smaller number.
+    pub(super) first: i64,
+    /// When it was opened, in microseconds.
+    pub(super) opened_at: i64,
+    /// No row is added any more and its indexes are built.
+    pub(super) sealed: bool,
+    /// Nothing in it is open; only later rows can open something of it again.
+    pub(super) drained: bool,
+    /// The smallest number that its rows refer to; `None` = not known (yet).
+    pub(super) oldest_reference: Option<i64>,
+}
+
+/// All live segments, oldest first; the last one is written to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Catalog {
+    pub(super) segments: Vec<Segment>,
+}
+
+impl Catalog {
+    /// Which segment holds the row `number`; `None` when it was dropped.
+    pub(super) fn home(&self, number: i64) -> Option<usize> {
+        self.segments
+            .partition_point(|segment| segment.first <= number)
+            .checked_sub(1)
+    }
+
+    /// The first number that lies behind the segment at `index`.
+    pub(super) fn end(&self, index: usize) -> i64 {
+        self.segments.get(index + 1).map_or(i64::MAX, |next| next.first)
+    }
+
+    /// Segments that may hold rows belonging to the row `number`, oldest first.
+    pub(super) fn reach(&self, number: i64) -> Vec<usize> {
+        let home = self.home(number).unwrap_or(0);
+        self.reach_from(home, number)
+    }
+
+    /// Segments that may hold rows belonging to rows up to `highest` of the segment `home`, oldest first.
+    pub(super) fn reach_from(&self, home: usize, highest: i64) -> Vec<usize> {
+        (home..self.segments.len())
+            .filter(|&index| {
+                index == home
+                    || self.segments[index]
+                        .oldest_reference
+                        .is_none_or(|oldest| oldest <= highest)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(number: u32, first: i64, oldest_reference: Option<i64>) -> Segment {
+        Segment {
+            number,
+            first,
+            opened_at: 0,
+            sealed: true,
+            drained: false,
+            oldest_reference,
+        }
+    }
+
+    #[test]
+    fn a_row_is_looked_for_at_home_and_where_later_rows_reach_back_to_it() {
+        let catalog = Catalog {
+            segments: vec![
+                segment(3, 100, Some(90)),
+                segment(4, 200, Some(150)),
+                segment(5, 300, Some(250)),
+                segment(6, 400, None),
+            ],
+        };
+        assert_eq!(catalog.home(99), None);
+        assert_eq!(catalog.home(100), Some(0));
+        assert_eq!(catalog.home(299), Some(1));
+        assert_eq!(catalog.home(i64::MAX), Some(3));
+        assert_eq!(catalog.end(1), 300);
+        assert_eq!(catalog.end(3), i64::MAX);
+        assert_eq!(catalog.reach(120), [0, 3]);
+        assert_eq!(catalog.reach(160), [0, 1, 3]);
+        assert_eq!(catalog.reach(260), [1, 2, 3]);
+        assert_eq!(catalog.reach(5), [0, 3]);
+    }
+}

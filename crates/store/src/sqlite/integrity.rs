@@ -1,0 +1,66 @@
+//! Reading everything back: SQLite's own check of each file, and what must hold between our rows.
+
+use super::fault::database;
+use super::readers::CONTROL;
+use super::store::Shared;
+use super::view::rows;
+use crate::Error;
+
+/// Faults that one file's check names before it stops.
+const CHECK: &str = "PRAGMA integrity_check(20)";
+
+/// Rows whose number does not fit the file they lie in, or whose epoch is not that of their number.
+const STRAYS: &str = "SELECT count(*) FROM (
+    SELECT id, epoch FROM message UNION ALL SELECT id, epoch FROM routed UNION ALL SELECT id, epoch FROM handled
+    UNION ALL SELECT id, epoch FROM outbound UNION ALL SELECT id, epoch FROM outcome
+    UNION ALL SELECT id, epoch FROM disposition UNION ALL SELECT id, epoch FROM dead_letter
+    UNION ALL SELECT id, epoch FROM resolved UNION ALL SELECT id, epoch FROM event)
+    WHERE id < ?1 OR id >= ?2 OR epoch <> id >> 43";
+
+/// Outcomes whose send should lie in the same file and does not.
+const ORPHANS: &str = "SELECT count(*) FROM outcome AS o
+    WHERE send >= ?1 AND NOT EXISTS (SELECT 1 FROM outbound WHERE id = o.send AND message = o.message)";
+
+/// Reads every file back; one line per fault found.
+pub(super) fn check(shared: &Shared) -> Result<Vec<String>, Error> {
+    let doing = database("checking the store");
+    let mut faults = Vec::new();
+    let control = shared.readers.take(CONTROL)?;
+    let found: Vec<String> = rows(&control, CHECK, &[], |row| row.get(0)).map_err(&doing)?;
+    faults.extend(
+        found
+            .into_iter()
+            .filter(|line| line != "ok")
+            .map(|line| format!("control file: {line}")),
+    );
+    let view = shared.view();
+    for (index, segment) in view.catalog.segments.iter().enumerate() {
+        let file = format!("segment {}", segment.number);
+        let reader = match shared.readers.take(segment.number) {
+            Ok(reader) => reader,
+            Err(error) => {
+                faults.push(format!("{file}: {error}"));
+                continue;
+            }
+        };
+        match check_segment(&reader, segment.first, view.catalog.end(index)) {
+            Ok(found) => faults.extend(found.into_iter().map(|line| format!("{file}: {line}"))),
+            Err(error) => faults.push(format!("{file}: {error}")),
+        }
+    }
+    Ok(faults)
+}
+
+fn check_segment(connection: &rusqlite::Connection, first: i64, end: i64) -> rusqlite::Result<Vec<String>> {
+    let mut faults: Vec<String> = rows(connection, CHECK, &[], |row| row.get(0))?;
+    faults.retain(|line| line != "ok");
+    let strays: i64 = connection.query_row(STRAYS, [first, end], |row| row.get(0))?;
+    if strays > 0 {
+        faults.push(format!("{strays} rows carry numbers that do not belong there"));
+    }
+    let orphans: i64 = connection.query_row(ORPHANS, [first], |row| row.get(0))?;
+    if orphans > 0 {
+        faults.push(format!("{orphans} outcomes belong to no send"));
+    }
+    Ok(faults)
+}

@@ -1,0 +1,38 @@
+//! The embedded backend: a control file and one SQLite file per segment, in one directory.
+//!
+//! One OS thread (the writer) makes every write; a transaction touches the newest segment's file only,
+//! and so is atomic. A second thread (the keeper) checkpoints, seals and looks for drained segments.
+//! Reads run on read-only connections of their own and never wait for the writer.
+//!
+//! The module hides files, SQL and threads; outside it there is the [`Store`](crate::Store) contract,
+//! [`open`] and [`Options`].
+
+mod append;
+mod catalog;
+mod census;
+mod control;
+mod database;
+mod detail;
+mod drain;
+mod fault;
+mod integrity;
+mod keeper;
+mod lanes;
+mod layout;
+mod listing;
+mod migrate;
+mod open;
+mod options;
+mod readers;
+mod recovery;
+mod retention;
+mod seal;
+mod segment;
+mod store;
+mod view;
+mod writer;
+
+pub use open::open;
+pub use options::Options;
+pub use retention::DropReport;
+pub use store::SqliteStore;

@@ -1,0 +1,94 @@
+//! Dropping: whole segments go, oldest first, by unlinking their files. No row is ever deleted.
+
+use model::{Term, Timestamp};
+
+use super::control::Control;
+use super::fault::io;
+use super::store::Shared;
+use crate::Error;
+
+/// What a drop removed, and why it went no further.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DropReport {
+    /// Segments removed.
+    pub segments: u64,
+    /// Messages that were in them.
+    pub messages: u64,
+    /// Bytes given back to the file system.
+    pub bytes: u64,
+    /// Why the next segment stays, for a person.
+    pub stopped_by: &'static str,
+}
+
+/// Removes sealed segments, oldest first, as long as everything in the next one is closed and was
+/// received before `received_before`. Refused when `term` does not lead.
+pub(super) fn drop_segments(
+    shared: &Shared,
+    control: &Control,
+    term: Term,
+    received_before: Timestamp,
+    now: Timestamp,
+) -> Result<DropReport, Error> {
+    if control.term()? != Some(term) {
+        return Err(Error::Refused(
+            "this node no longer leads: ask the node that does".to_owned(),
+        ));
+    }
+    let mut report = DropReport::default();
+    loop {
+        let mut view = shared.view();
+        let Some(oldest) = view
+            .catalog
+            .segments
+            .first()
+            .filter(|segment| segment.sealed)
+            .cloned()
+        else {
+            report.stopped_by = "it is not sealed";
+            return Ok(report);
+        };
+        let (messages, newest): (i64, Option<i64>) = view
+            .row(0, "SELECT count(*), max(received_at) FROM message", &[], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
+            .unwrap_or_default();
+        if newest.is_some_and(|newest| newest >= received_before.0) {
+            report.stopped_by = "something in it is too young";
+            return Ok(report);
+        }
+        if !view.is_drained(0)? {
+            report.stopped_by = "something in it is open";
+            return Ok(report);
+        }
+        drop(view);
+        let before = shared.layout.size_bytes().map_err(io("measuring the store"))?;
+        // The list first: a start after a crash in between removes the file.
+        control.note_dropped(oldest.number, now)?;
+        shared.change_catalog(|catalog| catalog.segments.retain(|segment| segment.number != oldest.number));
+        shared.readers.forget(oldest.number);
+        shared
+            .layout
+            .remove_segment(oldest.number)
+            .map_err(io("removing a dropped segment"))?;
+        let after = shared.layout.size_bytes().map_err(io("measuring the store"))?;
+        report.segments += 1;
+        report.messages += messages as u64;
+        report.bytes += before.saturating_sub(after);
+    }
+}
+
+/// Removes files of segments that the list says are dropped: a crash came between the two.
+pub(super) fn finish_drops(shared: &Shared, control: &Control) -> Result<(), Error> {
+    let listed = shared.catalog();
+    let newest = control.newest_number()?;
+    for number in shared.layout.segments_on_disk()? {
+        let live = listed.segments.iter().any(|segment| segment.number == number);
+        if !live && number <= newest {
+            shared
+                .layout
+                .remove_segment(number)
+                .map_err(io("removing a dropped segment"))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,322 @@
+//! The [`Store`] of this backend: writes go to the writer's queue, reads to blocking threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use model::{Body, MessageId, NameId, RowId, SendId, Term, Timestamp};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::oneshot;
+
+use super::catalog::{Catalog, Segment};
+use super::lanes::Span;
+use super::layout::Layout;
+use super::options::Options;
+use super::readers::{CONTROL, Readers};
+use super::retention::DropReport;
+use super::view::View;
+use super::writer::{Answers, Command, Job, Reply};
+use super::{control, fault, integrity};
+use crate::views::{
+    DeadLetter, DeadLetterFilter, Leader, MessageDetail, MessageFilter, OpenMessage, OpenRouted, OpenSend,
+    Page, Summary,
+};
+use crate::{Census, CommitError, Desired, Error, NameKind, Store, Unit, WorkMessage};
+
+/// What the writer, the keeper and the readers share.
+pub(super) struct Shared {
+    pub(super) options: Options,
+    pub(super) layout: Layout,
+    pub(super) readers: Readers,
+    /// Set once the writer has ended in order: nothing that it did not answer was written.
+    pub(super) closed: AtomicBool,
+    catalog: RwLock<Arc<Catalog>>,
+}
+
+impl Shared {
+    pub(super) fn new(options: Options, layout: Layout, catalog: Catalog) -> Shared {
+        let readers = Readers::new(layout.clone());
+        Shared {
+            options,
+            layout,
+            readers,
+            closed: AtomicBool::new(false),
+            catalog: RwLock::new(Arc::new(catalog)),
+        }
+    }
+
+    /// The live segments, as of now.
+    pub(super) fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog.read())
+    }
+
+    pub(super) fn change_catalog(&self, change: impl FnOnce(&mut Catalog)) {
+        change(Arc::make_mut(&mut self.catalog.write()));
+    }
+
+    pub(super) fn change_segment(&self, number: u32, change: impl FnOnce(&mut Segment)) {
+        self.change_catalog(|catalog| {
+            if let Some(segment) = catalog
+                .segments
+                .iter_mut()
+                .find(|segment| segment.number == number)
+            {
+                change(segment);
+            }
+        });
+    }
+
+    pub(super) fn view(&self) -> View {
+        View::new(self.catalog(), self.readers.clone())
+    }
+}
+
+/// The embedded store. Dropping it commits what is queued; [`Store::close`] also says whether that worked.
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+    commands: Option<Sender<Command>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("directory", &self.shared.layout.root())
+            .finish_non_exhaustive()
+    }
+}
+
+impl SqliteStore {
+    pub(super) fn new(shared: Arc<Shared>, commands: Sender<Command>, writer: JoinHandle<()>) -> SqliteStore {
+        SqliteStore {
+            shared,
+            commands: Some(commands),
+            writer: Mutex::new(Some(writer)),
+        }
+    }
+
+    /// Removes whole segments, oldest first, whose messages are all disposed of and were all received
+    /// before `received_before`. Refused when `term` does not lead.
+    pub async fn drop_segments(&self, term: Term, received_before: Timestamp) -> Result<DropReport, Error> {
+        self.ask(|reply| Command::Drop(term, received_before, reply))
+            .await
+    }
+
+    /// Segments that live, the open one included.
+    pub fn segment_count(&self) -> usize {
+        self.shared.catalog().segments.len()
+    }
+
+    /// Sealed segments in which nothing is open, as far as the housekeeping has looked.
+    pub fn drained_count(&self) -> usize {
+        self.shared
+            .catalog()
+            .segments
+            .iter()
+            .filter(|segment| segment.drained)
+            .count()
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
+        let closed = || Error::Refused("the store is closed".to_owned());
+        let (reply, answer) = oneshot::channel();
+        let sender = self.commands.as_ref().ok_or_else(closed)?;
+        sender.send(command(reply)).map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || read(&shared))
+            .await
+            .map_err(|error| Error::Database {
+                doing: "reading on a blocking thread",
+                source: Box::new(error),
+            })?
+    }
+
+    async fn view<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut View) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.read(|shared| read(&mut shared.view())).await
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(writer) = self.writer.lock().take() {
+            // What is queued is committed, and the directory is free afterwards.
+            let _ = writer.join();
+        }
+        self.shared.readers.clear();
+    }
+}
+
+fn span(name: NameId, after: i64, upto: i64, limit: usize) -> Span {
+    Span {
+        name: Some(name),
+        after,
+        upto,
+        limit,
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn acquire(&self, node: &str) -> Result<Term, Error> {
+        let node = node.to_owned();
+        self.ask(|reply| Command::Acquire(node, reply)).await
+    }
+
+    async fn release(&self, term: Term) -> Result<(), Error> {
+        self.ask(|reply| Command::Release(term, reply)).await
+    }
+
+    async fn leader(&self) -> Result<Option<Leader>, Error> {
+        self.read(|shared| control::leader(&*shared.readers.take(CONTROL)?))
+            .await
+    }
+
+    async fn name_ids(&self, names: &[(NameKind, String)]) -> Result<Vec<NameId>, Error> {
+        let names = names.to_vec();
+        self.ask(|reply| Command::Names(names, reply)).await
+    }
+
+    async fn names(&self) -> Result<Vec<(NameId, NameKind, String)>, Error> {
+        self.read(|shared| control::names(&*shared.readers.take(CONTROL)?))
+            .await
+    }
+
+    fn submit(&self, term: Term, units: Vec<Unit>) -> BoxFuture<'static, Answers> {
+        let count = units.len();
+        let (reply, answer) = oneshot::channel();
+        // The queue is entered here, not when the future is first polled: call order is row order.
+        let job = Command::Submit(Job { term, units, reply });
+        let queued = self
+            .commands
+            .as_ref()
+            .is_some_and(|commands| commands.send(job).is_ok());
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            match answer.await {
+                Ok(answers) => answers,
+                // Only a crash of the writer leaves doubt.
+                Err(_) if queued && !shared.closed.load(Ordering::Acquire) => {
+                    vec![Err(CommitError::Unknown("the store's writer ended".to_owned())); count]
+                }
+                Err(_) => vec![Err(CommitError::Unavailable("the store is closed".to_owned())); count],
+            }
+        })
+    }
+
+    async fn open_messages(&self, after: MessageId, limit: usize) -> Result<Vec<OpenMessage>, Error> {
+        self.view(move |view| view.open_messages(after.raw(), limit))
+            .await
+    }
+
+    async fn open_ingress(
+        &self,
+        inbound: NameId,
+        after: MessageId,
+        upto: MessageId,
+        limit: usize,
+    ) -> Result<Vec<MessageId>, Error> {
+        self.view(move |view| view.open_ingress(span(inbound, after.raw(), upto.raw(), limit)))
+            .await
+    }
+
+    async fn open_routed(
+        &self,
+        handler: NameId,
+        after: RowId,
+        upto: RowId,
+        limit: usize,
+    ) -> Result<Vec<OpenRouted>, Error> {
+        self.view(move |view| view.open_routed(span(handler, after.0, upto.0, limit)))
+            .await
+    }
+
+    async fn open_sends(
+        &self,
+        destination: NameId,
+        after: SendId,
+        upto: SendId,
+        limit: usize,
+    ) -> Result<Vec<OpenSend>, Error> {
+        self.view(move |view| view.open_sends(span(destination, after.raw(), upto.raw(), limit)))
+            .await
+    }
+
+    async fn messages_for_work(&self, ids: &[MessageId]) -> Result<Vec<Option<WorkMessage>>, Error> {
+        let ids = ids.to_vec();
+        self.view(move |view| ids.into_iter().map(|id| view.message_for_work(id)).collect())
+            .await
+    }
+
+    async fn send_bodies(&self, ids: &[SendId]) -> Result<Vec<Option<Body>>, Error> {
+        let ids = ids.to_vec();
+        self.view(move |view| ids.into_iter().map(|id| view.send_body(id)).collect())
+            .await
+    }
+
+    async fn messages(&self, filter: &MessageFilter) -> Result<Page<Summary>, Error> {
+        let filter = filter.clone();
+        self.view(move |view| view.messages(&filter)).await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<MessageDetail>, Error> {
+        self.view(move |view| view.message(id)).await
+    }
+
+    async fn dead_letters(&self, filter: &DeadLetterFilter) -> Result<Page<DeadLetter>, Error> {
+        let filter = filter.clone();
+        self.view(move |view| view.dead_letters(&filter)).await
+    }
+
+    async fn census(&self) -> Result<Census, Error> {
+        self.view(View::census).await
+    }
+
+    async fn desired(&self) -> Result<Vec<(NameId, Desired)>, Error> {
+        self.read(|shared| control::desired(&*shared.readers.take(CONTROL)?))
+            .await
+    }
+
+    async fn set_desired(
+        &self,
+        term: Term,
+        connection: NameId,
+        desired: Desired,
+        actor: &str,
+    ) -> Result<(), Error> {
+        let actor = actor.to_owned();
+        self.ask(|reply| Command::SetDesired(term, connection, desired, actor, reply))
+            .await
+    }
+
+    async fn check_integrity(&self) -> Result<Vec<String>, Error> {
+        self.read(integrity::check).await
+    }
+
+    async fn size_bytes(&self) -> Result<u64, Error> {
+        self.read(|shared| {
+            shared
+                .layout
+                .size_bytes()
+                .map_err(fault::io("measuring the store"))
+        })
+        .await
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.ask(Command::Close).await
+    }
+}
