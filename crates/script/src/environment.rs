@@ -1,0 +1,232 @@
+//! Values that differ from one environment to the next: `environments/<env>.toml`, and secrets that
+//! come from outside any file.
+
+use std::collections::BTreeMap;
+
+use model::problem::{Problem, Severity};
+use toml::de::DeValue;
+
+use crate::language::source::Source;
+use crate::{problems, tables};
+
+/// What a value is converted to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wanted {
+    /// Text.
+    Text,
+    /// A whole number.
+    Int,
+    /// `True` or `False`.
+    Bool,
+    /// A number.
+    Float,
+}
+
+impl Wanted {
+    /// By the name of the type in the language.
+    pub(crate) fn by_name(name: &str) -> Option<Wanted> {
+        match name {
+            "str" | "string" => Some(Wanted::Text),
+            "int" => Some(Wanted::Int),
+            "bool" => Some(Wanted::Bool),
+            "float" => Some(Wanted::Float),
+            _ => None,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Wanted::Text => "a text",
+            Wanted::Int => "a whole number",
+            Wanted::Bool => "true or false",
+            Wanted::Float => "a number",
+        }
+    }
+}
+
+/// One value.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Value {
+    /// Text.
+    Text(String),
+    /// A whole number.
+    Int(i64),
+    /// A flag.
+    Bool(bool),
+    /// A number.
+    Float(f64),
+}
+
+/// The values of one environment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment {
+    /// Its name.
+    pub(crate) name: String,
+    values: BTreeMap<String, Value>,
+    secrets: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// Reads the file of an environment, if it has one.
+    pub(crate) fn read(
+        name: &str,
+        source: Option<&Source>,
+        secrets: &BTreeMap<String, String>,
+        problems: &mut Vec<Problem>,
+    ) -> Environment {
+        let secrets = secrets
+            .iter()
+            .map(|(key, value)| (key.to_lowercase(), value.clone()))
+            .collect();
+        let mut environment = Environment {
+            name: name.to_owned(),
+            values: BTreeMap::new(),
+            secrets,
+        };
+        let Some(source) = source else { return environment };
+        for (key, value) in tables::parse(source, problems) {
+            let span = tables::place(source, &value);
+            let found = match value.get_ref() {
+                DeValue::String(text) => Some(Value::Text(text.to_string())),
+                DeValue::Integer(_) => tables::integer(value.get_ref()).map(Value::Int),
+                DeValue::Float(_) => tables::float(value.get_ref()).map(Value::Float),
+                DeValue::Boolean(flag) => Some(Value::Bool(*flag)),
+                _ => None,
+            };
+            match found {
+                _ if problems::is_secret(key.get_ref()) && found.is_some() => {
+                    problems.push(problems::secret_in_file(key.get_ref(), span));
+                    // Known all the same, so that its uses are not reported as well.
+                    environment
+                        .values
+                        .extend(found.map(|value| (key.get_ref().to_string(), value)));
+                }
+                Some(value) => drop(environment.values.insert(key.get_ref().to_string(), value)),
+                None => problems.push(
+                    Problem::error(
+                        "environment-value",
+                        format!("`{}` is neither text, number nor true/false", key.get_ref()),
+                    )
+                    .at(span)
+                    .suggest("keep one flat list of `key = value` lines"),
+                ),
+            }
+        }
+        environment
+    }
+
+    /// The value of a key, converted. `None` when it is not defined; `Err` when it does not fit, with
+    /// words that never show a secret.
+    pub(crate) fn get(&self, key: &str, wanted: Wanted) -> Option<Result<Value, String>> {
+        if let Some(text) = self.secrets.get(&key.to_lowercase()) {
+            let name = problems::variable(key);
+            return Some(
+                convert_text(text, wanted)
+                    .ok_or_else(|| format!("the value of {name} is not {}", wanted.words())),
+            );
+        }
+        let value = self.values.get(key)?;
+        let fits = match (value, wanted) {
+            (Value::Text(_), Wanted::Text)
+            | (Value::Int(_), Wanted::Int)
+            | (Value::Bool(_), Wanted::Bool)
+            | (Value::Float(_), Wanted::Float) => Some(value.clone()),
+            (Value::Int(number), Wanted::Float) => Some(Value::Float(*number as f64)),
+            _ => None,
+        };
+        let path = format!("environments/{}.toml", self.name);
+        Some(fits.ok_or_else(|| format!("`{key}` in {path} is not {}", wanted.words())))
+    }
+
+    /// The problem of a key that is defined nowhere; the caller adds the place.
+    pub(crate) fn undefined(&self, key: &str) -> Problem {
+        let path = format!("environments/{}.toml", self.name);
+        let known = self.values.keys().map(String::as_str);
+        let suggestion = match problems::did_you_mean(key, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if problems::is_secret(key) => format!("set {} for the service", problems::variable(key)),
+            None => format!(
+                "add `{key} = ...` to {path}, set {}, or give a default",
+                problems::variable(key)
+            ),
+        };
+        let mut problem = Problem::error("undefined-value", format!("`{key}` is not defined in {path}"));
+        problem.severity = Severity::Error;
+        problem.suggest(suggestion)
+    }
+}
+
+fn convert_text(text: &str, wanted: Wanted) -> Option<Value> {
+    match wanted {
+        Wanted::Text => Some(Value::Text(text.to_owned())),
+        Wanted::Int => text.trim().parse().ok().map(Value::Int),
+        Wanted::Float => text.trim().parse().ok().map(Value::Float),
+        Wanted::Bool => match text.trim().to_lowercase().as_str() {
+            "true" | "1" | "yes" => Some(Value::Bool(true)),
+            "false" | "0" | "no" => Some(Value::Bool(false)),
+            _ => None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, secrets: &[(&str, &str)]) -> (Environment, Vec<String>) {
+        let mut problems = Vec::new();
+        let secrets = secrets
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let source = Source::new("environments/dev.toml", text);
+        let environment = Environment::read("dev", Some(&source), &secrets, &mut problems);
+        (environment, problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn values_are_typed_and_secrets_come_from_outside() {
+        let (environment, problems) = read(
+            "host = \"h\"\nport = 26\nrate = 2\n",
+            &[("acme_password", "x"), ("n", "7")],
+        );
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(
+            environment.get("host", Wanted::Text),
+            Some(Ok(Value::Text("h".into())))
+        );
+        assert_eq!(environment.get("port", Wanted::Int), Some(Ok(Value::Int(26))));
+        assert_eq!(
+            environment.get("rate", Wanted::Float),
+            Some(Ok(Value::Float(2.0)))
+        );
+        assert_eq!(
+            environment.get("acme_password", Wanted::Text),
+            Some(Ok(Value::Text("x".into())))
+        );
+        assert_eq!(environment.get("n", Wanted::Int), Some(Ok(Value::Int(7))));
+        assert_eq!(environment.get("nothing", Wanted::Int), None);
+        assert!(
+            environment
+                .get("host", Wanted::Int)
+                .is_some_and(|found| found.is_err())
+        );
+    }
+
+    #[test]
+    fn faults_of_the_file_have_places_and_a_secret_in_it_is_refused() {
+        let (_, problems) = read("acme_password = \"hunter2\"\nx = [1]\n", &[]);
+        assert_eq!(
+            problems,
+            [
+                "environments/dev.toml:1:17: error[secret-in-file]: `acme_password` looks like a secret and has its value in this file",
+                "environments/dev.toml:2:5: error[environment-value]: `x` is neither text, number nor true/false",
+            ]
+        );
+        let (_, problems) = read("a = \nb = 1\n", &[]);
+        assert!(
+            problems[0].starts_with("environments/dev.toml:1:"),
+            "{problems:?}"
+        );
+    }
+}

@@ -1,0 +1,548 @@
+//! Loads a config repository: read, rewrite, parse, check types, evaluate, wire. Goes on after each
+//! fault as far as it can, so that all of them are reported at once.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use model::graph::{Function as GraphFunction, Graph};
+use model::problem::{Problem, Severity};
+use starlark::analysis::AstModuleLint;
+use starlark::codemap::FileSpan;
+use starlark::environment::{FrozenModule, Globals, Module};
+use starlark::eval::{Evaluator, ReturnFileLoader};
+use starlark::syntax::{AstModule, Dialect, DialectTypes};
+use starlark::typing::{AstModuleTypecheck, Interface};
+
+use crate::check::{self, Wiring};
+use crate::codesets::CodeSets;
+use crate::declare::registry::{Registry, Role};
+use crate::environment::Environment;
+use crate::host::{Host, Loading, Shared};
+use crate::language::source::{Source, Sources};
+use crate::language::syntax::Facts;
+use crate::language::{guard, pythonism, rewrite, syntax, tokens};
+use crate::program::{Callable, Inner};
+use crate::repository::{File, Repository};
+use crate::{Loaded, Request, fault, globals, limits, problems, toml_connections};
+
+/// Loads a configuration. `Err` holds every error and warning, in the order of files and lines.
+pub fn load(request: &Request<'_>) -> Result<Loaded, Vec<Problem>> {
+    // The parser is recursive: it gets a stack that its limits fit into.
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("config-load".to_owned())
+            .stack_size(limits::LOAD_STACK_BYTES)
+            .spawn_scoped(scope, || catch_unwind(AssertUnwindSafe(|| load_here(request))));
+        let outcome = thread.map(|thread| thread.join().and_then(|outcome| outcome));
+        match outcome {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(vec![Problem::error(
+                "load",
+                "the configuration broke the interpreter while it loaded",
+            )]),
+            Err(error) => Err(vec![Problem::error(
+                "load",
+                format!("no thread for loading: {error}"),
+            )]),
+        }
+    })
+}
+
+fn load_here(request: &Request<'_>) -> Result<Loaded, Vec<Problem>> {
+    let mut found = Vec::new();
+    let repository = Repository::read(request.root, request.environment, &mut found);
+    let fingerprint = repository.fingerprint(request.environment);
+    let parsed = parse_all(&repository.scripts, &mut found);
+    let (shared, asts, static_names) = share(request, &repository, parsed, &mut found);
+    let mut loading = Load::new(shared, &asts, found);
+    for path in asts.keys().filter(|path| !is_helper(path)) {
+        loading.file(path, &mut Vec::new());
+    }
+    let Load {
+        shared,
+        mut modules,
+        registry,
+        failed,
+        ..
+    } = loading;
+    let mut registry = registry;
+    if let Some(source) = shared.sources.get("config/connections.toml") {
+        toml_connections::declare(source, &shared.specs, &shared.environment, &mut registry);
+    }
+    let incomplete = !failed.is_empty() || asts.len() < repository.scripts.len();
+    let wiring = Wiring::new(
+        &registry,
+        &shared,
+        if incomplete { static_names } else { BTreeSet::new() },
+    );
+    let mut found = check::check(&wiring, incomplete);
+    let graph = graph(&registry, &wiring);
+    let inner = assemble(&shared, &registry, &mut modules, &graph, &mut found);
+    found.append(&mut registry.problems);
+    shared.sources.quote(&mut found);
+    tidy(&mut found);
+    if found.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(found);
+    }
+    Ok(Loaded {
+        graph,
+        program: inner,
+        warnings: found,
+        fingerprint,
+    })
+}
+
+/// In the order of places, each once.
+fn tidy(found: &mut Vec<Problem>) {
+    found.sort_by(|left, right| {
+        (&left.span, &left.code, &left.message).cmp(&(&right.span, &right.code, &right.message))
+    });
+    found.dedup();
+    // The type check and the evaluation can find the same thing.
+    let mut kept: Vec<Problem> = Vec::new();
+    for problem in found.drain(..) {
+        let known = |kept: &Problem| {
+            kept.span.is_some() && kept.span == problem.span && kept.message == problem.message
+        };
+        if !kept.iter().any(known) {
+            kept.push(problem);
+        }
+    }
+    *found = kept;
+}
+
+fn is_helper(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.starts_with('_'))
+}
+
+struct Parsed {
+    source: Source,
+    ast: Option<AstModule>,
+    /// Names that the file declares, as far as they are seen without evaluating it.
+    declares: Vec<String>,
+}
+
+fn parse_all(files: &[File], found: &mut Vec<Problem>) -> Vec<Parsed> {
+    files.iter().map(|file| parse(file, found)).collect()
+}
+
+fn parse(file: &File, found: &mut Vec<Problem>) -> Parsed {
+    let seen = tokens::tokens(&file.text);
+    let plain = Source::new(&file.path, &file.text);
+    let mut declares = declared_texts(&seen);
+    if let Some(problem) = guard::check(&plain, &seen) {
+        found.push(problem);
+        return Parsed {
+            source: plain,
+            ast: None,
+            declares,
+        };
+    }
+    let mut rewritten = rewrite::rewrite(&file.path, &file.text);
+    declares.extend(rewritten.decorated.iter().map(|one| one.name.clone()));
+    let refused = !rewritten.problems.is_empty();
+    found.append(&mut rewritten.problems);
+    match AstModule::parse(&file.path, rewritten.text, &dialect()) {
+        Ok(ast) => Parsed {
+            source: rewritten.source,
+            ast: Some(ast),
+            declares,
+        },
+        Err(error) => {
+            if !refused {
+                found.push(parse_problem(&error, &rewritten.source, &seen));
+            }
+            Parsed {
+                source: rewritten.source,
+                ast: None,
+                declares,
+            }
+        }
+    }
+}
+
+/// The language: functions, `load`, types, f-strings, and statements at the top level.
+fn dialect() -> Dialect {
+    Dialect {
+        enable_types: DialectTypes::Enable,
+        enable_f_strings: true,
+        enable_keyword_only_arguments: true,
+        enable_top_level_stmt: true,
+        ..Dialect::Standard
+    }
+}
+
+/// First arguments of `inbound(` and `outbound(`, seen without a parser.
+fn declared_texts(seen: &[tokens::Token<'_>]) -> Vec<String> {
+    seen.windows(3)
+        .filter(|three| (three[0].is("inbound") || three[0].is("outbound")) && three[1].is("("))
+        .filter(|three| three[2].kind == tokens::Kind::Text)
+        .map(|three| three[2].text.trim_matches(['"', '\'']).to_owned())
+        .collect()
+}
+
+fn parse_problem(error: &starlark::Error, source: &Source, seen: &[tokens::Token<'_>]) -> Problem {
+    let text = error.without_diagnostic().to_string();
+    let text = fault::tidy(text.trim_start_matches("Parse error:").trim());
+    let mut problem = Problem::error("syntax", text);
+    if let Some(at) = error.span() {
+        let (start, end) = syntax::range(at.span);
+        let span = source.place_parsed(start, end);
+        let line = line_range(source, span.line);
+        if let Some(hint) = pythonism::hint(seen, line.0, line.1) {
+            problem = problem.suggest(hint);
+        }
+        problem = problem.at(span);
+    }
+    problem
+}
+
+fn line_range(source: &Source, line: u32) -> (usize, usize) {
+    let skip = usize::try_from(line).unwrap_or(1).saturating_sub(1);
+    let mut start = 0;
+    for (index, text) in source.text.split_inclusive('\n').enumerate() {
+        if index == skip {
+            return (start, start + text.len());
+        }
+        start += text.len();
+    }
+    (start, start)
+}
+
+type Asts = BTreeMap<String, AstModule>;
+
+fn share(
+    request: &Request<'_>,
+    repository: &Repository,
+    parsed: Vec<Parsed>,
+    found: &mut Vec<Problem>,
+) -> (Arc<Shared>, Asts, BTreeSet<String>) {
+    let mut sources = Sources::default();
+    let mut facts = HashMap::new();
+    let mut asts = BTreeMap::new();
+    let mut names = BTreeSet::new();
+    for one in parsed {
+        names.extend(one.declares);
+        if let Some(ast) = one.ast {
+            facts.insert(one.source.path.clone(), Facts::read(&ast));
+            asts.insert(one.source.path.clone(), ast);
+        }
+        sources.add(one.source);
+    }
+    for file in repository
+        .codesets
+        .iter()
+        .chain(&repository.connections)
+        .chain(&repository.environment)
+    {
+        sources.add(Source::new(&file.path, &file.text));
+    }
+    let codesets: Vec<String> = repository.codesets.iter().map(|file| file.path.clone()).collect();
+    let codesets = CodeSets::read(&codesets, &sources, found);
+    let environment = repository
+        .environment
+        .as_ref()
+        .and_then(|file| sources.get(&file.path));
+    let environment = Environment::read(request.environment, environment, request.secrets, found);
+    if repository.environment.is_none() && !repository.environments.is_empty() {
+        let name = request.environment;
+        let message = format!("there is no environment `{name}`: no file environments/{name}.toml");
+        let known = repository.environments.iter().map(String::as_str);
+        let suggestion = match problems::did_you_mean(name, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known: {}", repository.environments.join(", ")),
+        };
+        found.push(Problem::error("unknown-environment", message).suggest(suggestion));
+    }
+    let specs = request.connectors.to_vec();
+    let root = request.root.to_path_buf();
+    (
+        Arc::new(Shared {
+            specs,
+            environment,
+            codesets,
+            sources,
+            facts,
+            root,
+        }),
+        asts,
+        names,
+    )
+}
+
+/// A load under way.
+struct Load<'a> {
+    shared: Arc<Shared>,
+    asts: &'a Asts,
+    globals: Globals,
+    registry: Registry,
+    counter: usize,
+    modules: BTreeMap<String, FrozenModule>,
+    interfaces: HashMap<String, Interface>,
+    failed: BTreeSet<String>,
+}
+
+impl<'a> Load<'a> {
+    fn new(shared: Arc<Shared>, asts: &'a Asts, found: Vec<Problem>) -> Load<'a> {
+        let registry = Registry {
+            problems: found,
+            ..Registry::default()
+        };
+        let globals = globals::build(&shared.specs);
+        Load {
+            shared,
+            asts,
+            globals,
+            registry,
+            counter: 0,
+            modules: BTreeMap::new(),
+            interfaces: HashMap::new(),
+            failed: BTreeSet::new(),
+        }
+    }
+
+    fn fail(&mut self, path: &str, problem: Option<Problem>) {
+        self.failed.insert(path.to_owned());
+        self.registry.problems.extend(problem);
+    }
+
+    /// Loads a file after the helpers that it names. `open` are the files that wait for this one.
+    fn file(&mut self, path: &str, open: &mut Vec<String>) {
+        if self.modules.contains_key(path) || self.failed.contains(path) {
+            return;
+        }
+        let Some(ast) = self.asts.get(path) else {
+            return self.fail(path, None);
+        };
+        open.push(path.to_owned());
+        let mut ready = true;
+        let mut needed = Vec::new();
+        for load in ast.loads() {
+            match self.helper(load.module_id, open) {
+                Ok(helper) => {
+                    ready &= self.modules.contains_key(&helper);
+                    needed.push((load.module_id.to_owned(), helper));
+                }
+                Err(problem) => {
+                    ready = false;
+                    let span = fault::place(&self.shared, &load.span);
+                    self.registry.problems.push(problem.at(span));
+                }
+            }
+        }
+        open.pop();
+        let scoped = self.check_types(path, ast, &needed);
+        match ready && scoped {
+            true => self.evaluate(path, ast.clone(), &needed),
+            false => self.fail(path, None),
+        }
+    }
+
+    /// Loads the helper that a `load(...)` names, and gives its path.
+    fn helper(&mut self, name: &str, open: &mut Vec<String>) -> Result<String, Problem> {
+        let hint = "helpers are files like config/_codes.star: `load(\"_codes.star\", \"SEX\")`";
+        if !name.starts_with('_') || !name.ends_with(".star") || name.contains(['/', '\\']) {
+            let message = format!(
+                "only helpers beside this file can be loaded, not `{}`",
+                fault::tidy(name)
+            );
+            return Err(Problem::error("bad-load", message).suggest(hint));
+        }
+        let path = format!("config/{name}");
+        if open.contains(&path) {
+            return Err(Problem::error(
+                "load-cycle",
+                format!("`{name}` loads itself, directly or through others"),
+            ));
+        }
+        if !self.asts.contains_key(&path) && self.shared.sources.get(&path).is_none() {
+            let known: Vec<&str> = self
+                .asts
+                .keys()
+                .filter(|path| is_helper(path))
+                .filter_map(|path| path.strip_prefix("config/"))
+                .collect();
+            let problem = Problem::error("bad-load", format!("there is no helper config/{name}"));
+            return Err(match problems::did_you_mean(name, known) {
+                Some(near) => problem.suggest(format!("did you mean `{near}`?")),
+                None => problem.suggest(hint),
+            });
+        }
+        self.file(&path, open);
+        Ok(path)
+    }
+
+    /// Lint and type check. False when names are unknown, so that evaluation would only say it again.
+    fn check_types(&mut self, path: &str, ast: &AstModule, needed: &[(String, String)]) -> bool {
+        for lint in ast
+            .lint(None)
+            .into_iter()
+            .filter(|lint| is_useful(&lint.short_name))
+        {
+            let span = fault::place(&self.shared, &lint.location);
+            self.registry
+                .problems
+                .push(Problem::warning("lint", fault::tidy(&lint.problem)).at(span));
+        }
+        let loads = needed
+            .iter()
+            .filter_map(|(name, path)| Some((name.clone(), self.interfaces.get(path)?.clone())))
+            .collect();
+        let (errors, _, interface, _) = ast.clone().typecheck(&self.globals, &loads);
+        self.interfaces.insert(path.to_owned(), interface);
+        let mut scoped = true;
+        for error in errors {
+            let text = error.without_diagnostic().to_string();
+            let unknown = text.starts_with("Variable `");
+            scoped &= !unknown;
+            let code = if unknown { "unknown-name" } else { "type" };
+            let problem = self.problem(code, &text, error.span());
+            self.registry.problems.push(problem);
+        }
+        scoped
+    }
+
+    fn problem(&self, code: &'static str, text: &str, at: Option<&FileSpan>) -> Problem {
+        let mut text = fault::tidy(text);
+        let mut suggestion = None;
+        if let Some((what, near)) = text.rsplit_once(", did you mean ") {
+            suggestion = Some(format!("did you mean {near}"));
+            text = what.to_owned();
+        }
+        if text.starts_with("Variable `print`") {
+            suggestion = Some("use `log(\"text\")`: it goes to the message's trail".to_owned());
+        }
+        let mut problem = Problem::error(code, text);
+        problem.span = at.map(|at| fault::place(&self.shared, at));
+        problem.suggestion = suggestion;
+        problem
+    }
+
+    fn evaluate(&mut self, path: &str, ast: AstModule, needed: &[(String, String)]) {
+        let host = Host::Load(Loading {
+            shared: self.shared.clone(),
+            registry: RefCell::new(std::mem::take(&mut self.registry)),
+            counter: Cell::new(self.counter),
+            module: path.to_owned(),
+        });
+        let known = needed
+            .iter()
+            .filter_map(|(name, path)| Some((name.as_str(), self.modules.get(path)?)))
+            .collect();
+        let file_loader = ReturnFileLoader { modules: &known };
+        let outcome = Module::with_temp_heap(|module| {
+            {
+                let mut eval = Evaluator::new(&module);
+                eval.extra = Some(&host);
+                eval.set_loader(&file_loader);
+                limits::bound_load(&mut eval)?;
+                eval.eval_module(ast, &self.globals)?;
+            }
+            module.freeze().map_err(starlark::Error::from)
+        });
+        if let Host::Load(loading) = host {
+            self.registry = loading.registry.into_inner();
+            self.counter = loading.counter.get();
+        }
+        match outcome {
+            Ok(module) => drop(self.modules.insert(path.to_owned(), module)),
+            Err(error) => {
+                let text = error.without_diagnostic().to_string();
+                let text = limits::breach(&text).map_or(text, |_| {
+                    "the file takes too long, or too much memory, to load".to_owned()
+                });
+                let frames = error.call_stack().clone().into_frames();
+                let at = error
+                    .span()
+                    .cloned()
+                    .or_else(|| frames.into_iter().rev().find_map(|frame| frame.location));
+                let problem =
+                    self.problem("evaluation", text.trim_start_matches("fail:").trim(), at.as_ref());
+                self.fail(path, Some(problem));
+            }
+        }
+    }
+}
+
+/// Lints that point at mistakes; those about taste stay out.
+fn is_useful(lint: &str) -> bool {
+    matches!(
+        lint,
+        "missing-return"
+            | "missing-return-expression"
+            | "unreachable"
+            | "no-effect"
+            | "ident-as-statement"
+            | "duplicate-key"
+            | "duplicate-top-level-assign"
+            | "unused-load"
+            | "unused-assign"
+            | "using-unassigned"
+            | "using-maybe-undefined"
+    )
+}
+
+fn graph(registry: &Registry, wiring: &Wiring<'_>) -> Graph {
+    let mut graph = Graph::default();
+    for (name, (inbound, _)) in &registry.inbounds {
+        graph.inbounds.insert(name.clone(), inbound.clone());
+    }
+    for (name, (outbound, _)) in &registry.outbounds {
+        graph.outbounds.insert(name.clone(), outbound.clone());
+    }
+    for ((role, name), function) in &registry.functions {
+        let mentions = wiring.mentions(function);
+        let declared = GraphFunction {
+            name: name.clone(),
+            span: function.span.clone(),
+            mentions,
+        };
+        match role {
+            Role::Router => drop(graph.routers.insert(name.clone(), declared)),
+            Role::Handler => drop(graph.handlers.insert(name.clone(), declared)),
+            Role::Test => {}
+        }
+    }
+    graph
+}
+
+fn assemble(
+    shared: &Arc<Shared>,
+    registry: &Registry,
+    modules: &mut BTreeMap<String, FrozenModule>,
+    graph: &Graph,
+    found: &mut Vec<Problem>,
+) -> Arc<Inner> {
+    let mut functions: BTreeMap<Role, BTreeMap<String, Callable>> = BTreeMap::new();
+    for ((role, name), function) in &registry.functions {
+        // A file that failed later on has no module; that is reported already.
+        let Some(module) = modules.get(&function.module) else {
+            continue;
+        };
+        match module.get_any_visibility(&function.variable) {
+            Ok((value, _)) => {
+                let callable = Callable {
+                    value,
+                    span: function.span.clone(),
+                };
+                functions.entry(*role).or_default().insert(name.clone(), callable);
+            }
+            Err(_) => found.push(
+                Problem::error(
+                    "load",
+                    format!("the {} `{name}` was lost while loading", role.word()),
+                )
+                .at(function.span.clone()),
+            ),
+        }
+    }
+    let names = check::names(graph);
+    Arc::new_cyclic(|me| Inner {
+        shared: shared.clone(),
+        functions,
+        names,
+        me: me.clone(),
+    })
+}

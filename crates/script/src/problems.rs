@@ -1,0 +1,135 @@
+//! Small tools for writing problems: suggestions and lists of words.
+
+use model::problem::{Problem, Span};
+
+/// The known word nearest to a mistyped one, if any is near.
+pub(crate) fn did_you_mean<I, T>(given: &str, known: I) -> Option<T>
+where
+    I: IntoIterator<Item = T>,
+    T: AsRef<str>,
+{
+    let lower = given.to_lowercase();
+    known
+        .into_iter()
+        .map(|word| {
+            (
+                strsim::damerau_levenshtein(&lower, &word.as_ref().to_lowercase()),
+                word,
+            )
+        })
+        .filter(|(distance, word)| {
+            let length = given.chars().count().max(word.as_ref().chars().count());
+            *distance <= (length / 3).max(1)
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// An error for a word that nobody knows, with the nearest known one or all of them.
+pub(crate) fn unknown<'a>(
+    code: &'static str,
+    message: String,
+    span: Span,
+    given: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Problem {
+    let known: Vec<&str> = known.into_iter().collect();
+    let problem = Problem::error(code, message).at(span);
+    match did_you_mean(given, known.iter().copied()) {
+        Some(near) => problem.suggest(format!("did you mean `{near}`?")),
+        None if known.is_empty() => problem,
+        None => problem.suggest(format!("known: {}", shorten(&known))),
+    }
+}
+
+fn shorten(words: &[&str]) -> String {
+    const SHOWN: usize = 12;
+    let shown = words.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    if words.len() > SHOWN {
+        format!("{shown} and {} more", words.len() - SHOWN)
+    } else {
+        shown
+    }
+}
+
+/// Whether an option or key of this name holds a secret.
+pub(crate) fn is_secret(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let about = ["_file", "_path", "_url", "_name", "_id", "_ttl", "_seconds"];
+    let words = [
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "private_key",
+        "api_key",
+        "apikey",
+        "credential",
+    ];
+    words.iter().any(|word| name.contains(word)) && !about.iter().any(|end| name.ends_with(end))
+}
+
+/// The refusal of a secret that stands in a file.
+pub(crate) fn secret_in_file(name: &str, span: Span) -> Problem {
+    let variable = variable(name);
+    Problem::error(
+        "secret-in-file",
+        format!("`{name}` looks like a secret and has its value in this file"),
+    )
+    .at(span)
+    .suggest(format!(
+        "put it in {variable} (an environment variable of the service) and remove it here"
+    ))
+}
+
+/// The environment variable for a key.
+pub(crate) fn variable(key: &str) -> String {
+    let name: String = key
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    format!("HOLDFAST_VALUE_{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_near_words_are_suggested() {
+        for (given, expected) in [
+            ("acme_adt_handlr", Some("acme_adt_handler")),
+            ("ACME_ADT_HANDLER", Some("acme_adt_handler")),
+            ("lab", None),
+            ("prot", Some("port")),
+        ] {
+            assert_eq!(
+                did_you_mean(given, ["acme_adt_handler", "port"]),
+                expected,
+                "{given}"
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_are_told_by_their_names() {
+        for (name, expected) in [
+            ("acme_password", true),
+            ("api_token", true),
+            ("CLIENT_SECRET", true),
+            ("private_key", true),
+            ("private_key_file", false),
+            ("token_url", false),
+            ("host", false),
+        ] {
+            assert_eq!(is_secret(name), expected, "{name}");
+        }
+    }
+}
