@@ -11,6 +11,7 @@ pub mod client;
 mod clock;
 pub mod control_id;
 pub mod payload;
+pub mod recipe;
 pub mod reconcile;
 pub mod scenario;
 pub mod sender;

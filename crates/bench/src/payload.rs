@@ -6,10 +6,17 @@
 use bytes::Bytes;
 
 use crate::control_id::ControlId;
+use crate::recipe::Recipe;
+
+const POOL_MESSAGES: usize = 256;
+const POOL_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A pool cannot be made of this.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
+    /// The messages cannot be made.
+    #[error(transparent)]
+    Recipe(#[from] crate::recipe::Fault),
     /// No message was given.
     #[error("there is no message to send")]
     Empty,
@@ -19,24 +26,6 @@ pub enum Fault {
         /// Which one, from 0.
         index: usize,
     },
-}
-
-/// The HL7 version of generated messages unless another is asked for.
-pub const VERSION: &str = "2.5.1";
-
-/// What to generate a pool from.
-#[derive(Clone, Debug)]
-pub struct Recipe {
-    /// Kinds of message: `ADT^A01`, `ORU`, `all`, `mixed`.
-    pub kinds: Vec<String>,
-    /// The HL7 version.
-    pub version: String,
-    /// About how many bytes each message has.
-    pub size: usize,
-    /// What made-up content is drawn from.
-    pub seed: u64,
-    /// The date in the messages, `YYYYMMDDHHMMSS`.
-    pub date: String,
 }
 
 /// Message templates, taken in turn by sequence number.
@@ -68,7 +57,7 @@ impl Pool {
                 let slot = control_id_slot(&message).ok_or(Fault::NoControlId { index })?;
                 Ok(Template { message, slot })
             })
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<Vec<_>, Fault>>()?;
         if templates.is_empty() {
             Err(Fault::Empty)
         } else {
@@ -76,23 +65,15 @@ impl Pool {
         }
     }
 
-    /// A pool of made-up messages.
+    /// A pool of made-up messages: several of each kind, as far as memory is in proportion.
     ///
     /// # Errors
-    /// [`Fault`] when a kind or version is unknown.
+    /// [`Fault::Recipe`] when a kind, version or date is not one.
     pub fn generated(recipe: &Recipe) -> Result<Pool, Fault> {
-        let one = |n: usize| {
-            let (version, date) = (&recipe.version, &recipe.date);
-            let mut text = format!(
-                "MSH|^~\\&|BENCH|NORTH|HOLDFAST|SOUTH|{date}||ADT^A01^ADT_A01|X|P|{version}\rEVN|A01|{date}\r\
-                 PID|1||T{n:06}^^^NORTH^MR||SAMPLE^PATIENT^{n}||19700101|U\rPV1|1|I|W1^1^{n}\r"
-            );
-            while text.len() < recipe.size {
-                text.push_str("NTE|1||synthetic filler text so that the message has the size asked for\r");
-            }
-            Bytes::from(text)
-        };
-        Pool::of((0..64).map(one))
+        let messages = recipe.messages()?;
+        let fitting = POOL_BYTES_MAX / recipe.size.unwrap_or(1024).max(1);
+        let count = fitting.clamp(4, POOL_MESSAGES).max(messages.kinds());
+        Pool::of(messages.take(count))
     }
 
     /// Appends the message of `id`.

@@ -104,6 +104,11 @@ impl Output {
         }
     }
 
+    /// Whether people watch the error stream on a terminal.
+    pub(crate) fn is_terminal(self) -> bool {
+        !self.json && io::stderr().is_terminal()
+    }
+
     /// Whether text on the error stream may be coloured.
     pub(crate) fn colour_on_error(self) -> bool {
         !matches!(anstream::AutoStream::choice(&io::stderr()), anstream::ColorChoice::Never)

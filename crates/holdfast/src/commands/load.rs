@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bench::control_id::RunId;
-use bench::payload::{self, Pool};
+use bench::payload::Pool;
+use bench::recipe::{self, Recipe};
 use bench::reconcile::{Expect, Reconciliation};
 use bench::scenario::{Report, Running, Scenario, Snapshot};
 use bench::sender::{self, Pace, Until};
@@ -50,7 +51,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KIND", value_delimiter = ',', default_value = "ADT^A01")]
     kind: Vec<String>,
     /// HL7 version of the messages.
-    #[arg(long, value_name = "VERSION", default_value = payload::VERSION)]
+    #[arg(long, value_name = "VERSION", default_value = recipe::VERSION)]
     hl7_version: String,
     /// What made-up content is drawn from; the same seed gives the same messages.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
@@ -141,10 +142,10 @@ impl Args {
 }
 
 fn pool(args: &Args) -> anyhow::Result<Pool> {
-    let recipe = payload::Recipe {
+    let recipe = Recipe {
         kinds: args.kind.clone(),
         version: args.hl7_version.clone(),
-        size: args.size,
+        size: Some(args.size),
         seed: args.seed,
         date: bench::stamp(std::time::SystemTime::now()),
     };
