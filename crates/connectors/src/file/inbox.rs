@@ -61,6 +61,8 @@ pub(crate) struct Listing {
     pub(crate) files: Vec<Found>,
     /// Entries that fit the glob but are links or other things that are never read.
     pub(crate) skipped: usize,
+    /// Plain files that fit the glob, wanted or not.
+    pub(crate) present: usize,
 }
 
 /// Looks into the directory. Blocking. `wanted` leaves out what is known already.
@@ -84,6 +86,7 @@ pub(crate) fn list(
         };
         match name.into_string() {
             Ok(name) if metadata.is_file() => {
+                listing.present += 1;
                 let stamp = Stamp::of(&metadata);
                 if wanted(&name, stamp) {
                     listing.files.push(Found {

@@ -13,10 +13,13 @@ use super::disk;
 use super::inbox::Stamp;
 
 const HEADER: &str = "holdfast file ledger 1: size, mtime in ns, name\n";
+/// Entries of files that are gone, which may gather before the ledger is rewritten.
+const SPARE: usize = 1000;
 
 /// The open ledger.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    path: PathBuf,
     file: File,
     taken: HashMap<String, Stamp>,
 }
@@ -30,13 +33,21 @@ impl Ledger {
             Err(error) => return Err(error),
         };
         taken.retain(|name, _| present(name));
-        let mut text = HEADER.to_owned();
-        for (name, stamp) in &taken {
-            text.push_str(&line(name, *stamp));
+        let file = rewrite(path, &taken)?;
+        Ok(Ledger {
+            path: path.to_owned(),
+            file,
+            taken,
+        })
+    }
+
+    /// Forgets files that are gone, once they are more than those that are there.
+    pub(crate) fn prune(&mut self, there: usize, present: impl Fn(&str) -> bool) -> io::Result<()> {
+        if self.taken.len() > 2 * there + SPARE {
+            self.taken.retain(|name, _| present(name));
+            self.file = rewrite(&self.path, &self.taken)?;
         }
-        disk::write_whole(&temporary(path), path, text.as_bytes())?;
-        let file = OpenOptions::new().append(true).open(path)?;
-        Ok(Ledger { file, taken })
+        Ok(())
     }
 
     /// Whether this version of the file was taken.
@@ -51,6 +62,16 @@ impl Ledger {
         self.taken.insert(name.to_owned(), stamp);
         Ok(())
     }
+}
+
+/// Writes the ledger whole and opens it for appending.
+fn rewrite(path: &Path, taken: &HashMap<String, Stamp>) -> io::Result<File> {
+    let mut text = HEADER.to_owned();
+    for (name, stamp) in taken {
+        text.push_str(&line(name, *stamp));
+    }
+    disk::write_whole(&temporary(path), path, text.as_bytes())?;
+    OpenOptions::new().append(true).open(path)
 }
 
 fn temporary(path: &Path) -> PathBuf {
@@ -142,6 +163,23 @@ mod tests {
         }
         Ledger::open(&path, |name| name != "a.hl7").unwrap();
         assert!(!Ledger::open(&path, |_| true).unwrap().holds("a.hl7", STAMP));
+    }
+
+    #[test]
+    fn entries_of_files_that_are_gone_do_not_gather_without_bound() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(".ledger");
+        let mut ledger = Ledger::open(&path, |_| true).unwrap();
+        for number in 0..SPARE + 3 {
+            ledger.taken.insert(number.to_string(), STAMP);
+        }
+        ledger.prune(2, |name| name == "7").unwrap();
+        assert_eq!(ledger.taken.len(), SPARE + 3, "not yet");
+        ledger.prune(1, |name| name == "7").unwrap();
+        assert_eq!(ledger.taken.len(), 1);
+        ledger.add("new", STAMP).unwrap();
+        let again = Ledger::open(&path, |_| true).unwrap();
+        assert!(again.holds("7", STAMP) && again.holds("new", STAMP) && !again.holds("8", STAMP));
     }
 
     #[test]

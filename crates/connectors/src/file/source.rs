@@ -1,11 +1,12 @@
 //! The running file inbound: looks, waits until a file rests, hands its messages over, puts it away.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use model::Body;
 use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
@@ -13,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::content::{self, Content, Limits};
 use super::finish::{self, Verdict};
-use super::inbox::{self, Found, Listing, Rest, Stamp};
+use super::inbox::{self, Found, Listing, Rest};
 use super::ledger::Ledger;
 use super::settings::{After, Inbound};
 use super::{disk, prepare};
@@ -21,16 +22,26 @@ use crate::contract::{Received, Source, SourceContext, SourceError};
 
 /// Messages handed over in one go.
 const BATCH: usize = 64;
+/// A file that is first for longer than this is reported.
+const HELD_LONG: Duration = Duration::from_secs(60);
 
 pub(crate) struct FileSource {
     settings: Arc<Inbound>,
     ledger: Option<Arc<Mutex<Ledger>>>,
     rest: Rest,
-    /// Files that are decided but could not be put away: only that is tried again.
-    decided: HashMap<String, (Stamp, Verdict)>,
+    /// A file that is decided but could not be put away: only that is tried again, before any other.
+    decided: Option<(Found, Verdict)>,
     /// How many messages of a file were stored before one was refused.
     stored: Option<(Found, usize)>,
     skipped: usize,
+    held: Option<Held>,
+}
+
+/// The file that comes first, since when, and whether a person was told.
+struct Held {
+    name: String,
+    since: Instant,
+    said: bool,
 }
 
 /// Why a pass ended before its last file.
@@ -42,9 +53,10 @@ impl FileSource {
             settings: Arc::new(settings),
             ledger: None,
             rest: Rest::default(),
-            decided: HashMap::new(),
+            decided: None,
             stored: None,
             skipped: 0,
+            held: None,
         }
     }
 }
@@ -86,8 +98,7 @@ impl FileSource {
             tracing::warn!(connection = %context.name, count = listing.skipped,
                 "entries are skipped: only plain files with UTF-8 names are read, never links");
         }
-        self.decided
-            .retain(|name, _| listing.files.iter().any(|file| file.name == *name));
+        self.note_held(context, listing.files.first());
         let ready = self
             .rest
             .at_rest(listing.files, Instant::now(), self.settings.stable_for);
@@ -99,12 +110,43 @@ impl FileSource {
         Ok(())
     }
 
+    /// Says so, once, when one file holds back the others for long.
+    fn note_held(&mut self, context: &SourceContext, first: Option<&Found>) {
+        let now = Instant::now();
+        match (first, &mut self.held) {
+            (Some(file), Some(held)) if held.name == file.name => {
+                if !held.said && now.duration_since(held.since) > HELD_LONG {
+                    held.said = true;
+                    fault(
+                        context,
+                        file,
+                        "it still changes or cannot be taken, and holds back the files behind it; \
+                         move it away, or narrow the glob",
+                    );
+                }
+            }
+            (Some(file), held) => {
+                let name = file.name.clone();
+                *held = Some(Held {
+                    name,
+                    since: now,
+                    said: false,
+                });
+            }
+            (None, held) => *held = None,
+        }
+    }
+
     async fn look(&self) -> Result<Listing, SourceError> {
         let (settings, ledger) = (Arc::clone(&self.settings), self.ledger.clone());
         let listed = blocking(move || {
-            let ledger = ledger.as_ref().map(|ledger| ledger.lock());
+            let mut ledger = ledger.as_ref().map(|ledger| ledger.lock());
             let wanted = |name: &str, stamp| !ledger.as_ref().is_some_and(|ledger| ledger.holds(name, stamp));
-            inbox::list(&settings.directory, &settings.glob, settings.order, wanted)
+            let listing = inbox::list(&settings.directory, &settings.glob, settings.order, wanted)?;
+            if let Some(ledger) = &mut ledger {
+                ledger.prune(listing.present, |name| settings.directory.join(name).exists())?;
+            }
+            Ok(listing)
         });
         listed
             .await
@@ -112,13 +154,14 @@ impl FileSource {
     }
 
     async fn take(&mut self, context: &SourceContext, file: Found) -> Result<(), Halt> {
-        let verdict = match self.decided.get(&file.name) {
-            Some((stamp, verdict)) if *stamp == file.stamp => Some(verdict.clone()),
+        let verdict = match &self.decided {
+            Some((decided, verdict)) if *decided == file => Some(verdict.clone()),
             _ => self.decide(context, &file).await?,
         };
         match verdict {
             Some(verdict) => self.put_away(context, file, verdict).await,
-            None => Ok(()),
+            // Those behind it wait with it, so that the order stays.
+            None => Err(Halt),
         }
     }
 
@@ -159,8 +202,7 @@ impl FileSource {
                 Verdict::Failed(reason)
             }
         };
-        self.decided
-            .insert(file.name.clone(), (file.stamp, verdict.clone()));
+        self.decided = Some((file.clone(), verdict.clone()));
         Ok(Some(verdict))
     }
 
@@ -170,15 +212,24 @@ impl FileSource {
         &mut self,
         context: &SourceContext,
         file: &Found,
-        messages: Vec<bytes::Bytes>,
+        messages: Vec<Bytes>,
     ) -> Result<(), Halt> {
         let mut stored = match self.stored.take() {
             Some((partly, count)) if partly == *file => count.min(messages.len()),
             _ => 0,
         };
+        let alone = messages.len() == 1;
         while stored < messages.len() {
             let batch = messages[stored..].iter().take(BATCH);
-            let batch: Vec<Received> = batch.map(|bytes| received(file, bytes.clone().into())).collect();
+            // A part is copied: a slice would keep the whole file in memory for as long as it waits.
+            let own = |bytes: &Bytes| {
+                if alone {
+                    bytes.clone()
+                } else {
+                    Bytes::copy_from_slice(bytes)
+                }
+            };
+            let batch: Vec<Received> = batch.map(|bytes| received(file, own(bytes).into())).collect();
             let (offered, answers) = (batch.len(), context.intake.accept(batch).await);
             let accepted = answers.iter().take_while(|answer| answer.is_ok()).count();
             stored += accepted;
@@ -206,7 +257,7 @@ impl FileSource {
         };
         match blocking(move || finish::finish(&settings, ledger.as_deref(), &found, &verdict)).await {
             Ok(done) => {
-                self.decided.remove(&file.name);
+                self.decided = None;
                 if !done {
                     tracing::warn!(connection = %context.name, file = %file.name,
                         "file changed after it was read: it will be read again whole");
@@ -222,7 +273,8 @@ impl FileSource {
                     &file,
                     &format!("its messages are stored, but it cannot be put away: {error}; {advice}"),
                 );
-                Ok(())
+                // Going on would heap up files that a crash makes come twice.
+                Err(Halt)
             }
         }
     }

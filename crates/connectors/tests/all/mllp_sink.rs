@@ -145,14 +145,14 @@ async fn an_answer_that_comes_too_late_cannot_meet_the_next_message() {
             if number == 0 {
                 gate.wait_for(|open| *open).await.unwrap();
                 assert_eq!(
-                    peer.to_end().await,
+                    peer.rest().await,
                     b"",
                     "the sender has closed the socket it gave up"
                 );
             } else {
                 release.send_replace(true);
                 peer.send(&reply(Code::AR, &frame)).await;
-                peer.to_end().await;
+                peer.rest().await;
             }
         }
     })

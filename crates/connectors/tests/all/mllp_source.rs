@@ -144,7 +144,7 @@ async fn without_acknowledgement_nothing_is_answered() {
     peer.send(&framed(&adt("N2"))).await;
     intake.wait("both messages", |seen| seen.stored.len() == 2).await;
     running.stop();
-    assert_eq!(peer.to_end().await, b"");
+    assert_eq!(peer.rest().await, b"");
     running.ended().await.unwrap();
 }
 
@@ -163,7 +163,7 @@ async fn a_message_that_is_not_stored_is_not_answered_and_the_socket_closes() {
     assert_eq!(peer.answer().await, "AA R0");
     assert_eq!(peer.answer().await, "AA R1");
     assert_eq!(
-        peer.to_end().await,
+        peer.rest().await,
         b"",
         "neither the refused one nor the one behind it is answered"
     );
@@ -186,7 +186,7 @@ async fn an_oversized_frame_is_recorded_refused_and_ends_the_socket() {
     assert_eq!(peer.answer().await, "AA O1");
     assert_eq!(peer.answer().await, "AR O2");
     peer.0.shutdown().await.unwrap();
-    assert_eq!(peer.to_end().await, b"");
+    assert_eq!(peer.rest().await, b"");
     let seen = intake.seen();
     assert_eq!(seen.texts(), [adt("O1")]);
     let (head, reason) = &seen.rejected[0];
@@ -219,7 +219,7 @@ async fn a_socket_that_ends_inside_a_frame_leaves_nothing() {
     let mut peer = running.connect().await;
     peer.send(b"\x0bMSH|^~\\&|half").await;
     peer.0.shutdown().await.unwrap();
-    assert_eq!(peer.to_end().await, b"");
+    assert_eq!(peer.rest().await, b"");
     let seen = intake.seen();
     assert_eq!((seen.stored.len(), seen.rejected.len()), (0, 0));
     running.finish().await;
@@ -233,7 +233,7 @@ async fn a_sender_that_closes_its_side_still_gets_its_answers() {
     peer.send(&framed(&adt("H1"))).await;
     peer.0.shutdown().await.unwrap();
     assert_eq!(peer.answer().await, "AA H1");
-    assert_eq!(peer.to_end().await, b"");
+    assert_eq!(peer.rest().await, b"");
     running.finish().await;
 }
 
@@ -243,7 +243,7 @@ async fn a_frame_that_does_not_end_in_time_closes_the_socket() {
     let running = listening(&[("read_timeout", seconds(0.05))], &intake).await;
     let mut peer = running.connect().await;
     peer.send(b"\x0bMSH|^~\\&|never ends").await;
-    assert_eq!(peer.to_end().await, b"");
+    assert_eq!(peer.rest().await, b"");
     assert!(running.fault().contains("read_timeout"));
     assert_eq!(intake.seen().stored.len(), 0);
     drop(peer);
@@ -256,7 +256,7 @@ async fn an_idle_socket_is_closed_only_where_a_time_out_is_set() {
     let idle = listening(&[("idle_timeout", seconds(0.05))], &intake).await;
     let patient = listening(&[], &intake).await;
     let mut kept = patient.connect().await;
-    assert_eq!(idle.connect().await.to_end().await, b"");
+    assert_eq!(idle.connect().await.rest().await, b"");
     kept.send(&framed(&adt("I1"))).await;
     assert_eq!(kept.answer().await, "AA I1");
     idle.finish().await;
@@ -286,7 +286,7 @@ async fn one_partner_too_many_is_turned_away_and_the_others_stay() {
         peer.send(&framed(&adt(id))).await;
         assert_eq!(peer.answer().await, format!("AA {id}"));
     }
-    assert_eq!(running.connect().await.to_end().await, b"");
+    assert_eq!(running.connect().await.rest().await, b"");
     assert!(running.fault().contains("max_connections"));
     drop(one);
     eventually("a free place", || {
@@ -316,7 +316,7 @@ async fn peer_answer(peer: &mut Peer, comes_in: bool) -> Vec<u8> {
     if comes_in {
         peer.frame().await.unwrap_or_default()
     } else {
-        peer.to_end().await
+        peer.rest().await
     }
 }
 
@@ -344,7 +344,7 @@ async fn at_a_stop_accepts_under_way_end_and_later_frames_are_dropped_unanswered
         .await;
     intake.wait("the first accept", |seen| seen.waiting == 1).await;
     running.stop();
-    assert_eq!(idle.to_end().await, b"", "sockets at rest close at once");
+    assert_eq!(idle.rest().await, b"", "sockets at rest close at once");
     let address = running.address.clone();
     eventually("a closed listener", || {
         std::net::TcpStream::connect(&address).is_err()
@@ -352,7 +352,7 @@ async fn at_a_stop_accepts_under_way_end_and_later_frames_are_dropped_unanswered
     .await;
     intake.open(2);
     assert_eq!(peer.answer().await, "AA S1");
-    assert_eq!(peer.to_end().await, b"");
+    assert_eq!(peer.rest().await, b"");
     running.ended().await.unwrap();
     assert_eq!(intake.seen().texts(), [adt("S1")]);
 }

@@ -308,7 +308,7 @@ impl Peer {
     }
 
     /// Reads until the other side closes; what came.
-    pub(crate) async fn to_end(&mut self) -> Vec<u8> {
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         // A reset is an end as good as any.
         let _ = within("the end of the stream", self.0.read_to_end(&mut rest)).await;
