@@ -75,7 +75,7 @@ impl Charset {
     }
 
     /// Whether a byte below 128 always is the ASCII character of that number.
-    pub(crate) fn keeps_ascii(self) -> bool {
+    pub fn keeps_ascii(self) -> bool {
         !matches!(self.0, Kind::Multi(..))
     }
 

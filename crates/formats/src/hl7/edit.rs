@@ -45,18 +45,11 @@ impl Message {
     /// As [`Message::set`], inside the segment at a position (from 0).
     pub fn set_at(&mut self, segment: usize, path: &FieldPath, value: &str) -> Result<(), Fault> {
         self.check(segment, Some(path))?;
-        let full = || Path::build(self.name_of(segment), 0, Some(*path));
-        let bytes = self.value_bytes(value, level(path)).map_err(|f| f.on(full()))?;
+        let full = Path::build(self.name_of(segment), 0, Some(*path));
+        let bytes = self.value_bytes(value, level(path)).map_err(|f| f.on(full))?;
         let separators = self.separators;
-        let converts = path.field() == 18 && self.name_of(segment) == Name::MSH;
-        let before = if converts { self.edits.clone() } else { None };
-        self.change(segment, |own| own.put(path, &separators, &bytes))
-            .map_err(|f| f.on(Path::build(self.name_of(segment), 0, Some(*path))))?;
-        if converts && let Err(fault) = self.follow_msh_18() {
-            self.edits = before;
-            return Err(fault);
-        }
-        Ok(())
+        self.change(segment, path, |own| own.put(path, &separators, &bytes))
+            .map_err(|f| f.or_on(full))
     }
 
     /// Empties a field, component or subcomponent; removes a repetition or a whole segment. `false` = it
@@ -78,7 +71,7 @@ impl Message {
             return Ok(false);
         }
         let separators = self.separators;
-        self.change(segment, |own| own.clear(path, &separators))?;
+        self.change(segment, path, |own| own.clear(path, &separators))?;
         Ok(true)
     }
 
@@ -123,8 +116,15 @@ impl Message {
         let text = String::from_utf8_lossy(&text);
         match self.charset.encode(&text) {
             Ok(bytes) => Ok(Bytes::from(bytes.into_owned())),
-            Err(c) => Err(unencodable(c, self.charset)),
+            Err(c) => Err(unencodable(c, self.charset).on(self.holder_of(c))),
         }
+    }
+
+    /// The name of the segment that holds a character (sets read through UTF-8 only).
+    fn holder_of(&self, c: char) -> Name {
+        let text = |i: usize| self.inner().decode(self.view(i).bytes());
+        let holder = (0..self.len()).find(|&i| text(i).contains(c));
+        self.name_of(holder.unwrap_or(0))
     }
 
     fn join(&self, slots: &[Slot]) -> Vec<u8> {
@@ -251,14 +251,22 @@ impl Message {
     fn change(
         &mut self,
         position: usize,
+        path: &FieldPath,
         f: impl FnOnce(&mut Own) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
+        let converts = path.field() == 18 && self.name_of(position) == Name::MSH;
+        let before = if converts { self.edits.clone() } else { None };
         if let Some(Slot::Own(own)) = self.edits.as_mut().map(|slots| &mut slots[position]) {
-            return f(Arc::make_mut(own));
+            f(Arc::make_mut(own))?;
+        } else {
+            let mut own = self.own(position);
+            f(&mut own)?;
+            self.place(position, own);
         }
-        let mut own = self.own(position);
-        f(&mut own)?;
-        self.place(position, own);
+        if converts && let Err(fault) = self.follow_msh_18() {
+            self.edits = before;
+            return Err(fault);
+        }
         Ok(())
     }
 
@@ -504,7 +512,7 @@ fn unencodable(c: char, charset: Charset) -> Fault {
     Fault::new(
         FaultKind::Unencodable,
         format!(
-            "the value holds U+{:04X}, which has no place in the message's character set {}; set MSH-18 to UNICODE UTF-8 first, or replace the character",
+            "the text holds U+{:04X}, which has no place in the message's character set {}; set MSH-18 to UNICODE UTF-8 first, or replace the character",
             u32::from(c),
             charset.name()
         ),

@@ -65,6 +65,11 @@ impl Fault {
         self
     }
 
+    /// Names the path, unless a more exact one is known already.
+    pub(crate) fn or_on(self, path: impl ToString) -> Fault {
+        if self.path.is_some() { self } else { self.on(path) }
+    }
+
     /// The code of HL7 table 0357 that fits best in an ERR segment.
     pub fn ack_code(&self) -> u16 {
         match self.kind {

@@ -5,7 +5,9 @@
 //! untouched segment does, line break included.
 //!
 //! Character set: MSH-18 decides. A message that declares none is read as UTF-8 where its bytes are valid
-//! UTF-8, else as Windows-1252 (which has every printable character of ISO-8859-1). A byte order mark means UTF-8.
+//! UTF-8, else as Windows-1252 (which has every printable character of ISO-8859-1). A byte order mark means
+//! UTF-8. Sets in which a separator's byte can be part of another character (GB 18030, Big5, ISO-2022-JP) are
+//! read through UTF-8; there MSH-1 to MSH-18 themselves must be ASCII, or the inbound must force the set.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -386,7 +388,7 @@ pub(crate) fn declared_charset(field: &[u8], separators: &Separators) -> Option<
         b"8859/1" => return Some(Ok(Charset::Latin1)),
         _ => {}
     }
-    let text = std::str::from_utf8(field).unwrap_or("?");
+    let text = String::from_utf8_lossy(field);
     let names = || {
         let split = text.split(|c| separators.repetition().map(char::from) == Some(c));
         split.map(str::trim).filter(|n| !n.is_empty() && *n != "\"\"")

@@ -310,6 +310,19 @@ fn a_character_without_a_place_is_refused_where_it_is_set() {
 }
 
 #[test]
+fn the_declared_character_set_is_known_after_every_edit() {
+    let mut message = with_charset("8859/1~NONSENSE", b"M\xfcller");
+    let first = "MSH-18(1)".parse().expect("path");
+    assert_eq!(
+        message.delete(&first).map_err(|f| f.kind),
+        Err(FaultKind::Charset)
+    );
+    assert!(!message.is_edited());
+    assert!(delete(&mut message, "MSH-18"), "a message may declare nothing");
+    assert_eq!(message.charset(), Charset::Latin1);
+}
+
+#[test]
 fn setting_msh_18_converts_the_message() {
     let cases: [(&str, &[u8], &str, &[u8]); 6] = [
         ("8859/1", b"M\xfcller", "UNICODE UTF-8", b"M\xc3\xbcller"),
