@@ -4,11 +4,13 @@
 mod budget;
 mod core;
 mod counters;
+pub mod dryrun;
 mod finaliser;
 mod lane;
 mod names;
 mod node;
 mod operator;
+pub mod picture;
 pub mod project;
 mod reads;
 mod retry;

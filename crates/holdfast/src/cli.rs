@@ -2,7 +2,10 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::commands::{generate, load, receive, send};
+use crate::commands::{
+    check, completions, connections, demo, dryrun, generate, graph, init, load, messages, receive, replay, send, serve,
+    settings, test,
+};
 
 /// Exit code of a command whose work failed.
 pub(crate) const FAILED: u8 = 1;
@@ -45,6 +48,28 @@ pub(crate) enum Colour {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     #[command(after_help = EXIT_CODES)]
+    Demo(demo::Args),
+    #[command(after_help = EXIT_CODES)]
+    Init(init::Args),
+    #[command(after_help = EXIT_CODES)]
+    Check(check::Args),
+    #[command(after_help = EXIT_CODES)]
+    Graph(graph::Args),
+    #[command(after_help = EXIT_CODES)]
+    Dryrun(dryrun::Args),
+    #[command(after_help = EXIT_CODES)]
+    Test(test::Args),
+    #[command(after_help = EXIT_CODES)]
+    Serve(serve::Args),
+    #[command(after_help = EXIT_CODES)]
+    Settings(settings::Args),
+    #[command(after_help = EXIT_CODES)]
+    Connections(connections::Args),
+    #[command(after_help = EXIT_CODES)]
+    Messages(messages::Args),
+    #[command(after_help = EXIT_CODES)]
+    Replay(replay::Args),
+    #[command(after_help = EXIT_CODES)]
     Send(send::Args),
     #[command(after_help = EXIT_CODES)]
     Receive(receive::Args),
@@ -52,6 +77,8 @@ pub(crate) enum Command {
     Generate(generate::Args),
     #[command(after_help = EXIT_CODES)]
     Load(Box<load::Args>),
+    #[command(after_help = EXIT_CODES)]
+    Completions(completions::Args),
 }
 
 #[cfg(test)]

@@ -2,7 +2,11 @@
 
 mod cli;
 mod commands;
+mod demo;
 mod output;
+mod problems;
+mod sample;
+mod telemetry;
 
 use std::process::ExitCode;
 
@@ -31,6 +35,18 @@ fn main() -> ExitCode {
 
 fn run(command: Command, out: &Output) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Demo(args) => runtime()?.block_on(commands::demo::run(args, out)),
+        Command::Init(args) => commands::init::run(&args, out),
+        Command::Check(args) => commands::check::run(&args, out),
+        Command::Graph(args) => commands::graph::run(&args, out),
+        Command::Dryrun(args) => commands::dryrun::run(&args, out),
+        Command::Test(args) => commands::test::run(&args, out),
+        Command::Serve(args) => runtime()?.block_on(commands::serve::run(args, out)),
+        Command::Settings(args) => commands::settings::run(&args, out),
+        Command::Connections(args) => runtime()?.block_on(commands::connections::run(args, out)),
+        Command::Messages(args) => runtime()?.block_on(commands::messages::run(args, out)),
+        Command::Replay(args) => runtime()?.block_on(commands::replay::run(args, out)),
+        Command::Completions(args) => commands::completions::run(&args, out),
         Command::Send(args) => runtime()?.block_on(commands::send::run(args, out)),
         Command::Receive(args) => runtime()?.block_on(commands::receive::run(args, out)),
         Command::Generate(args) => commands::generate::run(&args, out),
@@ -42,6 +58,7 @@ fn run(command: Command, out: &Output) -> anyhow::Result<ExitCode> {
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .thread_stack_size(8 << 20) // user code runs here, to a bounded depth
         .build()
         .context("the system gives no threads or timers")
 }

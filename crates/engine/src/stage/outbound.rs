@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connectors::{DeliverError, Delivered, Delivery, FailureClass, Sink};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use futures::stream::FuturesUnordered;
 use model::graph::{OnError, Outbound};
 use model::{Body, MessageId, SendId, Stage, Timestamp};
@@ -178,7 +178,13 @@ async fn fly(
         attempt: row.attempts + 1,
     };
     let started = std::time::Instant::now();
-    let result = sink.deliver(&delivery).await;
+    let result = match std::panic::AssertUnwindSafe(sink.deliver(&delivery)).catch_unwind().await {
+        Ok(result) => result,
+        Err(_) => {
+            sink = sink.another();
+            Err(DeliverError { class: FailureClass::Retry, text: "the connector crashed".to_owned(), reply: None })
+        }
+    };
     metrics::histogram!("holdfast_delivery_seconds", "name" => lane.name.to_string()).record(started.elapsed());
     row.attempts += 1;
     let ended = match result {

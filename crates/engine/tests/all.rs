@@ -1,0 +1,16 @@
+//! The engine over a real store, real connectors and real functions, in one process.
+#![allow(missing_docs, reason = "a test")]
+
+#[path = "all/site.rs"]
+mod site;
+
+#[path = "all/dispositions.rs"]
+mod dispositions;
+#[path = "all/operators.rs"]
+mod operators;
+#[path = "all/orderings.rs"]
+mod orderings;
+#[path = "all/partners.rs"]
+mod partners;
+#[path = "all/recovery.rs"]
+mod recovery;

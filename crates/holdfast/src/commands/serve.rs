@@ -1,0 +1,134 @@
+//! `holdfast serve`: runs a node until it is told to stop.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use engine::settings::{self, Overrides};
+use engine::{Node, Settings};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::output::Output;
+use crate::problems;
+
+/// Run this node: take the lease, recover, receive, route, transform, deliver.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The config repository (the folder that holds `config/`, `environments/`, `holdfast.toml`).
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) config: PathBuf,
+    /// Which environment this is: reads `environments/<NAME>.toml`. There is no default on purpose.
+    #[arg(long, value_name = "NAME", env = "HOLDFAST_ENV")]
+    pub(crate) env: String,
+    /// Folder of the embedded store (setting `store.directory`).
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Address of the HTTP API (setting `api.bind`).
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) api: Option<String>,
+    /// What to log: `error`, `warn`, `info`, `debug`, or a filter (setting `log.level`).
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<String>,
+}
+
+impl Args {
+    fn overrides(&self) -> Overrides {
+        let mut overrides = Overrides::new();
+        if let Some(data) = &self.data {
+            overrides.insert("store.directory".to_owned(), data.display().to_string().into());
+        }
+        if let Some(api) = &self.api {
+            overrides.insert("api.bind".to_owned(), api.clone().into());
+        }
+        if let Some(log) = &self.log {
+            overrides.insert("log.level".to_owned(), log.clone().into());
+        }
+        overrides
+    }
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
+    let (settings, _) = match settings::load(&args.config, &args.overrides()) {
+        Ok(loaded) => loaded,
+        Err(found) => return Ok(problems::refuse(out, &found)),
+    };
+    crate::telemetry::install(&settings.log.level, &settings.log.format)?;
+    let project = match engine::project::load(&args.config, &args.env) {
+        Ok(project) => project,
+        Err(found) => return Ok(problems::refuse(out, &found)),
+    };
+    for warning in &project.warnings {
+        tracing::warn!("{warning}");
+    }
+    // Before the store is touched: a node that cannot be asked how it is must not lead.
+    let listener = TcpListener::bind(&settings.api.bind).await.with_context(|| {
+        format!(
+            "the API cannot listen on {}: another program (or another node) uses it? Choose another with --api",
+            settings.api.bind
+        )
+    })?;
+    let metrics = api::telemetry::install();
+    let store = open_store(&args, &settings).await?;
+    let drain = settings.drain();
+    let node = match Node::start(settings, project, store).await {
+        Ok(node) => node,
+        Err(engine::StartError::Config(found)) => return Ok(problems::refuse(out, &found)),
+        Err(error) => return Err(error.into()),
+    };
+    tracing::info!(address = %listener.local_addr()?, "the API answers");
+    let stop = CancellationToken::new();
+    let api = tokio::spawn(api::serve(listener, Arc::clone(&node), metrics, stop.clone()));
+    let failure = wait_for_end(&node).await?;
+    tracing::info!(bound_seconds = drain.as_secs(), "stopping: listeners close, messages in flight end");
+    let report = tokio::select! {
+        report = node.stop() => report,
+        () = second_signal() => anyhow::bail!("stopped at once by a second signal; what was acknowledged is in the store"),
+    };
+    stop.cancel();
+    let _ = api.await;
+    if report.left_open > 0 {
+        tracing::warn!(left_open = report.left_open, "messages are left in flight; the next start goes on with them");
+    }
+    match failure {
+        Some(reason) => anyhow::bail!("{reason}"),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+async fn open_store(args: &Args, settings: &Settings) -> anyhow::Result<Arc<dyn store::Store>> {
+    // Relative to the config repository, unless the command line says otherwise.
+    let directory = match &args.data {
+        Some(data) => data.clone(),
+        None => args.config.join(&settings.store.directory),
+    };
+    let mut options = store::sqlite::Options::new(directory);
+    options.segment_bytes_max = settings.store.segment_mb << 20;
+    let store = tokio::task::spawn_blocking(move || store::sqlite::open(options)).await??;
+    Ok(Arc::new(store))
+}
+
+/// Waits for a signal (`None`) or for the node's own failure (its reason).
+async fn wait_for_end(node: &Node) -> anyhow::Result<Option<String>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        reason = node.failed() => Some(reason),
+    })
+}
+
+async fn second_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
