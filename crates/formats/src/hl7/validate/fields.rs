@@ -206,14 +206,14 @@ impl Checker<'_> {
             return;
         }
         let component = char::from(self.separators.component());
-        if field.table.is_some() && !matches!(data_type, "CE" | "CWE" | "CNE" | "CF") {
-            self.table(
-                field,
-                field.table,
-                value.split(component).next().unwrap_or(""),
-                place,
-            );
-        } else if self.is_coded_by_hl7(field) {
+        // A coded element takes codes of other systems too, unless HL7 fixes the table.
+        let coded = matches!(data_type, "CE" | "CWE" | "CNE" | "CF");
+        if !coded
+            || field
+                .table
+                .and_then(dictionary::table)
+                .is_some_and(|table| table.fixed)
+        {
             self.table(
                 field,
                 field.table,
@@ -227,11 +227,6 @@ impl Checker<'_> {
             self.primitive(field, simple(part.data_type), text, &inside, part.title);
             self.table(field, part.table, text, &inside);
         }
-    }
-
-    /// A coded element takes codes of other systems too; only where HL7 fixes the table are they held to it.
-    fn is_coded_by_hl7(&self, field: &FieldDef) -> bool {
-        matches!(field.table.and_then(dictionary::table), Some(table) if table.fixed)
     }
 
     /// The type of OBX-5 stands in OBX-2. Other fields of open type are not checked.

@@ -91,6 +91,9 @@ impl<'a> Walker<'a> {
         loop {
             let started = self.at;
             self.once(node, if node.repeats && !leaf { wanted } else { after });
+            if self.at == started && self.current().is_some_and(|bit| bit & after == 0) {
+                self.unexpected();
+            }
             self.skip_lost(wanted);
             // Every round consumes something, or it was the last.
             if !node.repeats || self.at == started || !self.belongs(node, false, after) {
@@ -104,7 +107,11 @@ impl<'a> Walker<'a> {
             Kind::Segment(_) => self.at += 1,
             Kind::Anything => self.at = self.bits.len(),
             Kind::Choice(alternatives) => {
-                if let Some(chosen) = alternatives.iter().find(|node| self.belongs(node, true, 0)) {
+                let begun = alternatives
+                    .iter()
+                    .find(|node| self.current().is_some_and(|bit| bit & node.first != 0));
+                let chosen = begun.or_else(|| alternatives.iter().find(|node| self.belongs(node, true, 0)));
+                if let Some(chosen) = chosen {
                     self.node(chosen, after);
                 }
             }
