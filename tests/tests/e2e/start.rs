@@ -219,6 +219,15 @@ async fn an_unknown_setting_in_the_environment_is_refused() -> Result<()> {
     says(&said, &["segment_md", "segment_mb"])
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn variables_of_the_command_line_are_not_mistaken_for_settings() -> Result<()> {
+    let site = Site::relay().await?;
+    let plan = Plan::new(&site.repository)
+        .setting("HOLDFAST_ENV", "dev")
+        .setting("HOLDFAST_VALUE_X", "1");
+    stop(plan.start().await?).await
+}
+
 #[test]
 fn serve_without_an_environment_is_refused() -> Result<()> {
     let output = binary::command().arg("serve").output()?;
