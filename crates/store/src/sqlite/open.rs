@@ -147,7 +147,13 @@ fn open_all(
         return Err(Error::Refused("the store has no segment to write to".to_owned()));
     };
     for full in full {
-        segment::verify(&shared.layout.segment(full.number), store, full, now)?;
+        let file = shared.layout.segment(full.number);
+        if full.sealed {
+            segment::verify(&file, store, full, now)?;
+        } else {
+            // Sealing was interrupted: what a journal holds is put right before anybody reads.
+            segment::open(&file, store, full, now)?;
+        }
     }
     let file = shared.layout.segment(segment.number);
     let connection = segment::open(&file, store, segment, now)?;

@@ -1,0 +1,276 @@
+//! One file per segment against one file for all: how fast rows are appended, and what it costs to give
+//! the oldest half back. `cargo bench -p store`.
+//!
+//! A message lives through five rows (message, routed, send with a changed body, outcome, disposition)
+//! with bodies of 1 KB, `synchronous=FULL`. As in an engine under load, one transaction carries the
+//! arrivals of one batch, the handoffs of the batch before it and the endings of the batch before that.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use model::{Body, Disposition, MessageId, NameId, SendId, Term, Timestamp};
+use store::rows::{NewDisposition, NewMessage, NewOutcome, NewRouted, NewSend, OutcomeResult};
+use store::sqlite::{Options, SqliteStore, open};
+use store::{Entry, Store, Unit};
+
+/// Messages a transaction, and messages in all.
+const RUNS: [(usize, usize); 4] = [(1, 4_000), (10, 40_000), (50, 150_000), (200, 200_000)];
+const SEGMENT_BYTES: u64 = 64 << 20;
+
+#[derive(Clone, Copy)]
+enum Layout {
+    Segments,
+    OneFile,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut out = std::io::stdout().lock();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    writeln!(
+        out,
+        "batch   segments msg/s   one file msg/s   ratio   p99 commit ms (segments, one file)"
+    )?;
+    for (batch, messages) in RUNS {
+        let mut best = [(0.0_f64, 0.0_f64); 2];
+        // Alternating, the best of three: the machine is not ours alone.
+        for _ in 0..3 {
+            for layout in [Layout::Segments, Layout::OneFile] {
+                let directory = tempfile::tempdir_in(target())?;
+                let measured = runtime.block_on(append(directory.path(), layout, batch, messages))?;
+                let best = &mut best[layout as usize];
+                if measured.0 > best.0 {
+                    *best = measured;
+                }
+            }
+        }
+        let [(segments, segments_p99), (one, one_p99)] = best;
+        writeln!(
+            out,
+            "{batch:>5} {segments:>16.0} {one:>16.0} {:>7.2}   {segments_p99:.1}, {one_p99:.1}",
+            segments / one
+        )?;
+    }
+    writeln!(out, "\ngiving back the older half of 100,000 messages")?;
+    let (segments, half) = (
+        runtime.block_on(drop_segments())?,
+        runtime.block_on(delete_rows())?,
+    );
+    for (what, (took, written)) in [("unlink segments", segments), ("DELETE in one file", half)] {
+        writeln!(
+            out,
+            "{what:<20} {:>9.1} ms {:>9.1} MB written",
+            took.as_secs_f64() * 1e3,
+            written as f64 / 1e6
+        )?;
+    }
+    writeln!(
+        out,
+        "\nrecovery: open_messages over 200,000 messages of which 20 are open"
+    )?;
+    let (whole, page) = runtime.block_on(recovery())?;
+    writeln!(
+        out,
+        "all {:.1} ms, the next page {:.1} ms",
+        whole.as_secs_f64() * 1e3,
+        page.as_secs_f64() * 1e3
+    )?;
+    Ok(())
+}
+
+/// Beside the build: a real disk, where a temporary directory may be memory.
+fn target() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+fn options(directory: &Path, layout: Layout) -> Options {
+    let mut options = Options::new(directory);
+    options.segment_rows_max = u64::MAX;
+    options.segment_bytes_max = match layout {
+        Layout::Segments => SEGMENT_BYTES,
+        Layout::OneFile => u64::MAX,
+    };
+    options
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Whole lives of `messages`; answers messages a second and the 99th percentile of a commit in ms.
+async fn append(
+    directory: &Path,
+    layout: Layout,
+    batch: usize,
+    messages: usize,
+) -> Result<(f64, f64), Failure> {
+    let store = open(options(directory, layout))?;
+    let term = store.acquire("bench").await?;
+    let begun = Instant::now();
+    let mut commits = live(&store, term, batch, messages, 0).await?;
+    let rate = messages as f64 / begun.elapsed().as_secs_f64();
+    commits.sort_unstable();
+    let p99 = commits[commits.len() * 99 / 100].as_secs_f64() * 1e3;
+    store.close().await?;
+    Ok((rate, p99))
+}
+
+/// Lives of messages, pipelined over three transactions; `open` of them are never disposed of.
+async fn live(
+    store: &SqliteStore,
+    term: Term,
+    batch: usize,
+    messages: usize,
+    open: usize,
+) -> Result<Vec<Duration>, Failure> {
+    let body = Body::from(vec![b'x'; 1024]);
+    let (mut arrived, mut sent): (Vec<MessageId>, Vec<(MessageId, SendId)>) = Default::default();
+    let mut commits = Vec::new();
+    let mut disposed = 0;
+    let rounds = messages.div_ceil(batch);
+    for round in 0..rounds + 2 {
+        let fresh = if round < rounds { batch } else { 0 };
+        let mut units: Vec<Unit> = (0..fresh).map(|_| arrival(&body)).collect();
+        units.extend(arrived.iter().map(|id| handoff(*id, &body)));
+        for (id, send) in &sent {
+            units.push(ending(*id, *send, disposed >= open));
+            disposed += 1;
+        }
+        let begun = Instant::now();
+        let receipts = store
+            .submit(term, units)
+            .await
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()?;
+        commits.push(begun.elapsed());
+        sent = arrived
+            .iter()
+            .zip(&receipts[fresh..])
+            .map(|(id, r)| (*id, SendId(r.rows[1])))
+            .collect();
+        arrived = receipts[..fresh]
+            .iter()
+            .map(|receipt| MessageId(receipt.rows[0]))
+            .collect();
+    }
+    Ok(commits)
+}
+
+fn arrival(body: &Body) -> Unit {
+    Unit::one(Entry::Message(NewMessage {
+        inbound: NameId(1),
+        received_at: Timestamp(1),
+        control_id: Some("MSG00000001".into()),
+        kind: Some("ADT^A01".into()),
+        source: Some("127.0.0.1:50000".into()),
+        parent: None,
+        body: body.clone(),
+    }))
+}
+
+fn handoff(message: MessageId, body: &Body) -> Unit {
+    let send = NewSend {
+        message,
+        handler: NameId(2),
+        destination: NameId(3),
+        priority: 0,
+        partition: None,
+        body: Some(body.clone()),
+    };
+    Unit {
+        entries: vec![
+            Entry::Routed(NewRouted {
+                message,
+                handlers: vec![NameId(2)],
+            }),
+            Entry::Send(send),
+        ],
+    }
+}
+
+fn ending(message: MessageId, send: SendId, dispose: bool) -> Unit {
+    let reply = Some(Body::from(vec![b'a'; 80]));
+    let outcome = NewOutcome {
+        send,
+        message,
+        result: OutcomeResult::Delivered,
+        attempts: 1,
+        reply,
+    };
+    let mut entries = vec![Entry::Outcome(outcome)];
+    if dispose {
+        entries.push(Entry::Disposition(NewDisposition {
+            message,
+            disposition: Disposition::Processed,
+        }));
+    }
+    Unit { entries }
+}
+
+/// Bytes that this process had written to disk so far.
+fn written() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    io.lines()
+        .find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok())
+        .unwrap_or(0)
+}
+
+async fn drop_segments() -> Result<(Duration, u64), Failure> {
+    let directory = tempfile::tempdir_in(target())?;
+    let mut options = options(directory.path(), Layout::Segments);
+    options.segment_bytes_max = u64::MAX;
+    options.segment_rows_max = 250_000; // a half
+    let store = open(options)?;
+    let term = store.acquire("bench").await?;
+    live(&store, term, 200, 100_000, 0).await?;
+    while store.drained_count() == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (begun, before) = (Instant::now(), written());
+    let report = store.drop_segments(term, Timestamp(2)).await?;
+    let result = (begun.elapsed(), written() - before);
+    if report.segments == 0 {
+        return Err(format!("nothing was dropped: {}", report.stopped_by).into());
+    }
+    Ok(result)
+}
+
+async fn delete_rows() -> Result<(Duration, u64), Failure> {
+    let directory = tempfile::tempdir_in(target())?;
+    let store = open(options(directory.path(), Layout::OneFile))?;
+    let term = store.acquire("bench").await?;
+    live(&store, term, 200, 100_000, 0).await?;
+    store.close().await?;
+    drop(store);
+    let connection = rusqlite::Connection::open(directory.path().join("segments/000001.db"))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let middle: i64 = connection.query_row(
+        "SELECT id FROM message ORDER BY id LIMIT 1 OFFSET 50000",
+        [],
+        |row| row.get(0),
+    )?;
+    let (begun, before) = (Instant::now(), written());
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    for table in ["message", "routed", "outbound", "outcome", "disposition"] {
+        connection.execute(&format!("DELETE FROM {table} WHERE id < ?1"), [middle])?;
+    }
+    connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?;
+    Ok((begun.elapsed(), written() - before))
+}
+
+async fn recovery() -> Result<(Duration, Duration), Failure> {
+    let directory = tempfile::tempdir_in(target())?;
+    let store = open(options(directory.path(), Layout::OneFile))?;
+    let term = store.acquire("bench").await?;
+    live(&store, term, 200, 200_000, 20).await?;
+    let begun = Instant::now();
+    let found = store.open_messages(MessageId::default(), 10).await?;
+    let page = begun.elapsed();
+    let begun = Instant::now();
+    let all = store.open_messages(MessageId::default(), 1_000).await?;
+    if (found.len(), all.len()) != (10, 20) {
+        return Err(format!("found {} and {} open messages", found.len(), all.len()).into());
+    }
+    Ok((begun.elapsed(), page))
+}

@@ -1,0 +1,228 @@
+//! A store that cannot be trusted is not opened: it says why and what to do, and changes nothing.
+
+use std::fs;
+use std::path::Path;
+
+use rusqlite::Connection;
+use store::sqlite;
+use store::{Error, Store};
+
+use crate::support::{Led, block_on, options};
+
+/// Makes a store of several segments in `directory`, closed in order.
+fn make(directory: &Path) {
+    block_on(async {
+        let led = Led::open(options(directory, Some(20))).await;
+        for _ in 0..50 {
+            led.arrive(1, true).await;
+        }
+        led.store.close().await.unwrap();
+    });
+}
+
+fn segment(directory: &Path, number: u32) -> std::path::PathBuf {
+    directory.join(format!("segments/{number:06}.db"))
+}
+
+fn newest(directory: &Path) -> std::path::PathBuf {
+    let mut files: Vec<_> = fs::read_dir(directory.join("segments"))
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "db"));
+    files.into_iter().max().unwrap()
+}
+
+fn sql(file: &Path, sql: &str) {
+    Connection::open(file).unwrap().execute_batch(sql).unwrap();
+}
+
+/// What is done to a store, and what its opening must say.
+type Damage = (&'static str, fn(&Path), &'static [&'static str]);
+
+const DAMAGES: &[Damage] = &[
+    (
+        "the control file is overwritten",
+        |d| fs::write(d.join("control.db"), vec![b'#'; 20_000]).unwrap(),
+        &["control.db", "damaged", "backup"],
+    ),
+    (
+        "the control file is cut off",
+        |d| {
+            fs::OpenOptions::new()
+                .write(true)
+                .open(d.join("control.db"))
+                .unwrap()
+                .set_len(50)
+                .unwrap()
+        },
+        &["control.db", "damaged"],
+    ),
+    (
+        "the control file is another program's",
+        |d| {
+            fs::remove_file(d.join("control.db")).unwrap();
+            sql(&d.join("control.db"), "CREATE TABLE theirs (x)");
+        },
+        &["control.db", "something else"],
+    ),
+    (
+        "a sealed segment is overwritten",
+        |d| fs::write(segment(d, 2), vec![b'#'; 20_000]).unwrap(),
+        &["000002.db", "damaged", "backup"],
+    ),
+    (
+        "the open segment is cut off",
+        |d| {
+            fs::OpenOptions::new()
+                .write(true)
+                .open(newest(d))
+                .unwrap()
+                .set_len(8)
+                .unwrap()
+        },
+        &["damaged", "backup"],
+    ),
+    (
+        "pages of the open segment are overwritten, after an unclean end",
+        |d| {
+            sql(&d.join("control.db"), "UPDATE store SET clean = 0");
+            let file = newest(d);
+            let mut bytes = fs::read(&file).unwrap();
+            let from = 8192 * 3;
+            bytes[from..].fill(0x55);
+            fs::write(&file, bytes).unwrap();
+        },
+        &["damaged", "backup"],
+    ),
+    (
+        "a segment is missing",
+        |d| fs::remove_file(segment(d, 2)).unwrap(),
+        &["000002.db", "missing", "backup"],
+    ),
+    (
+        "two segments changed names",
+        |d| {
+            fs::rename(segment(d, 1), d.join("x")).unwrap();
+            fs::rename(segment(d, 2), segment(d, 1)).unwrap();
+            fs::rename(d.join("x"), segment(d, 2)).unwrap();
+        },
+        &["does not belong", "backup"],
+    ),
+    (
+        "the control file is older than the segments",
+        |d| sql(&d.join("control.db"), "DELETE FROM segment WHERE number > 1"),
+        &["does not know it", "backup"],
+    ),
+    (
+        "the control file is from a newer version",
+        |d| {
+            sql(
+                &d.join("control.db"),
+                "INSERT INTO migration VALUES (9, 'later', 'x', 0)",
+            )
+        },
+        &["control.db", "newer version"],
+    ),
+    (
+        "a sealed segment is from a newer version",
+        |d| {
+            sql(
+                &segment(d, 1),
+                "INSERT INTO migration VALUES (9, 'later', 'x', 0)",
+            )
+        },
+        &["000001.db", "newer version"],
+    ),
+    (
+        "a migration was applied from another text",
+        |d| sql(&newest(d), "UPDATE migration SET checksum = 'x'"),
+        &["migration 1", "another text"],
+    ),
+];
+
+#[test]
+fn a_damaged_foreign_or_newer_store_is_refused_with_what_to_do() {
+    for (what, damage, said) in DAMAGES {
+        let directory = tempfile::tempdir().unwrap();
+        make(directory.path());
+        damage(directory.path());
+        match sqlite::open(options(directory.path(), Some(20))) {
+            Err(Error::Refused(text)) => {
+                let missing: Vec<_> = said.iter().filter(|word| !text.contains(**word)).collect();
+                assert!(missing.is_empty(), "{what}: {missing:?} not said in: {text}");
+            }
+            other => panic!("{what}: {other:?}"),
+        }
+        // The refusal gave the lock back: the next attempt is refused for the same reason.
+        assert!(
+            matches!(
+                sqlite::open(options(directory.path(), Some(20))),
+                Err(Error::Refused(_))
+            ),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn a_refusal_changes_no_byte_of_a_damaged_file() {
+    let directory = tempfile::tempdir().unwrap();
+    make(directory.path());
+    let file = segment(directory.path(), 1);
+    let whole = fs::read(&file).unwrap();
+    let damaged = vec![b'#'; whole.len()];
+    fs::write(&file, &damaged).unwrap();
+    assert!(sqlite::open(options(directory.path(), Some(20))).is_err());
+    assert_eq!(fs::read(&file).unwrap(), damaged);
+    fs::write(&file, &whole).unwrap();
+    let store = sqlite::open(options(directory.path(), Some(20))).unwrap();
+    assert_eq!(block_on(store.census()).unwrap().messages, 50);
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let error = sqlite::open(options(&file.join("data"), None)).unwrap_err();
+    assert!(
+        matches!(&error, Error::Refused(text) if text.contains("choose another")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_directory_in_use_names_who_holds_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let _held = sqlite::open(options(directory.path(), None)).unwrap();
+    let error = sqlite::open(options(directory.path(), None)).unwrap_err();
+    let pid = std::process::id().to_string();
+    assert!(
+        matches!(&error, Error::Busy(text) if text.contains(&pid)),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_rest_of_an_interrupted_rotation_is_cleared_away() {
+    let directory = tempfile::tempdir().unwrap();
+    make(directory.path());
+    let number: u32 = newest(directory.path())
+        .file_stem()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let unfinished = segment(directory.path(), number + 1);
+    fs::write(&unfinished, "").unwrap();
+    block_on(async {
+        let led = Led::open(options(directory.path(), Some(20))).await;
+        assert!(!unfinished.exists());
+        for _ in 0..30 {
+            led.arrive(1, true).await;
+        }
+        assert_eq!(led.store.census().await.unwrap().messages, 80);
+    });
+}
