@@ -73,6 +73,9 @@ impl Follower {
 mod tests {
     use super::*;
 
+    /// What is tried, what was written, what arrived, and which arrivals are out of order.
+    type Case = (&'static str, &'static [u32], &'static [u32], &'static [u32]);
+
     fn out_of_order(written: &[u32], arrived: &[u32]) -> Vec<u32> {
         let places = Places::of(written);
         let mut follower = Follower::default();
@@ -85,7 +88,7 @@ mod tests {
 
     #[test]
     fn arrivals_are_laid_onto_what_was_written() {
-        let cases: &[(&str, &[u32], &[u32], &[u32])] = &[
+        let cases: &[Case] = &[
             ("in order", &[0, 1, 2], &[0, 1, 2], &[]),
             ("one skipped", &[0, 1, 2], &[0, 2], &[]),
             ("one swapped", &[0, 1, 2], &[0, 2, 1], &[1]),

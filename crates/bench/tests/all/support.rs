@@ -17,7 +17,7 @@ pub(crate) fn pool() -> Pool {
             "MSH|^~\\&|LAB|NORTH|ADT|SOUTH|20260102030405||ADT^A01|X|P|2.5.1\rPID|||T{n:06}\r"
         ))
     };
-    Pool::of((0..4).map(message)).unwrap()
+    Pool::of((0..4).map(message)).expect("the messages have an MSH-10")
 }
 
 pub(crate) fn to(sink: &Sink) -> Options {
@@ -40,7 +40,7 @@ pub(crate) fn closed(sink: &Sink, lanes: u16, window: u32, count: u64) -> Option
 
 /// Sends until done; both sides' evidence.
 pub(crate) async fn exchange(sink: Sink, options: Options) -> (Record, Vec<PortRecord>) {
-    let sender = Sender::start(options).unwrap();
+    let sender = Sender::start(options).expect("the options can run");
     let record = tokio::time::timeout(PATIENCE, sender.finish())
         .await
         .expect("the sender ends");
@@ -50,7 +50,7 @@ pub(crate) async fn exchange(sink: Sink, options: Options) -> (Record, Vec<PortR
 pub(crate) async fn local(behaviour: sink::Behaviour) -> Sink {
     Sink::start(sink::Options::local(1).behaving(behaviour))
         .await
-        .unwrap()
+        .expect("a free port can be bound")
 }
 
 pub(crate) fn judge(sent: &Record, ports: &[PortRecord]) -> Reconciliation {
