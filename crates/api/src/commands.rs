@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::extract::{FromRequest, Path, Request, State};
+use axum::http::StatusCode;
 use engine::{CommandError, DeadLetterQuery, Node, Replay};
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
@@ -26,14 +26,46 @@ const UNREADABLE_MAX: usize = 300;
 /// Dead letters read at once by a replay of many.
 const PAGE: usize = 500;
 
+/// A command as it arrived: who gives it, and what it says. An empty body is `{}`.
+pub(crate) struct Command<T> {
+    actor: String,
+    says: T,
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Command<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        let actor = guard::actor(request.headers())?;
+        guard::check_json(request.headers())?;
+        let body = Bytes::from_request(request, state).await;
+        let body = body.map_err(|rejection| match rejection.status() {
+            status @ StatusCode::PAYLOAD_TOO_LARGE => Error::new(status, "the command is larger than 64 KiB"),
+            status => Error::new(status, "the command broke off"),
+        })?;
+        Ok(Command {
+            actor,
+            says: read(&body)?,
+        })
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        // Values in their order would be read too; a command names its fields.
+        return Err(
+            Error::bad_request("a command is a JSON object").hint("for example {\"from\": \"ingress\"}")
+        );
+    }
+    serde_json::from_slice(body).map_err(|error| Error::bad_request(unreadable(&error)))
+}
+
 pub(crate) async fn replay_message(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Command { actor, says: request }: Command<ReplayMessage>,
 ) -> Result<Json<Replayed>, Error> {
-    let actor = guard::actor(&headers)?;
-    let request: ReplayMessage = read(&headers, &body)?;
     let id = message_id(&id)?;
     let replay = understand(request)?;
     let name = match &replay {
@@ -55,11 +87,8 @@ pub(crate) async fn replay_message(
 
 pub(crate) async fn replay_dead_letters(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    body: Bytes,
+    Command { actor, says: request }: Command<ReplayDeadLetters>,
 ) -> Result<Json<Replayed>, Error> {
-    let actor = guard::actor(&headers)?;
-    let request: ReplayDeadLetters = read(&headers, &body)?;
     let at = request.at.clone();
     let query = DeadLetterQuery {
         stage: request.stage,
@@ -88,11 +117,11 @@ pub(crate) async fn replay_dead_letters(
 pub(crate) async fn skip(
     State(app): State<Arc<App>>,
     Path((id, send)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: Bytes,
+    Command {
+        actor,
+        says: Empty {},
+    }: Command<Empty>,
 ) -> Result<Json<Skipped>, Error> {
-    let actor = guard::actor(&headers)?;
-    let Empty {} = read(&headers, &body)?;
     let (id, send) = (message_id(&id)?, send_id(&send)?);
     // The engine takes the pair at its word; a send of another message would end up in the wrong trail.
     let view = find(&app, id).await?;
@@ -111,30 +140,26 @@ pub(crate) async fn skip(
 pub(crate) async fn hold(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Command {
+        actor,
+        says: Empty {},
+    }: Command<Empty>,
 ) -> Result<Json<Held>, Error> {
-    set_held(&app, name, true, &headers, &body).await
+    set_held(&app, name, true, actor).await
 }
 
 pub(crate) async fn release(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Command {
+        actor,
+        says: Empty {},
+    }: Command<Empty>,
 ) -> Result<Json<Held>, Error> {
-    set_held(&app, name, false, &headers, &body).await
+    set_held(&app, name, false, actor).await
 }
 
-async fn set_held(
-    app: &App,
-    name: String,
-    held: bool,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Result<Json<Held>, Error> {
-    let actor = guard::actor(headers)?;
-    let Empty {} = read(headers, body)?;
+async fn set_held(app: &App, name: String, held: bool, actor: String) -> Result<Json<Held>, Error> {
     let connection = name.clone();
     let done = run(&app.holds, &app.node, |node| async move {
         node.set_held(&connection, held, &actor).await
@@ -191,13 +216,6 @@ fn understand(request: ReplayMessage) -> Result<Replay, Error> {
     })
 }
 
-/// Reads a command's body; an empty one is `{}`.
-fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Error> {
-    guard::check_json(headers)?;
-    let body = if body.is_empty() { &b"{}"[..] } else { &body[..] };
-    serde_json::from_slice(body).map_err(|error| Error::bad_request(unreadable(&error)))
-}
-
 /// What is wrong with a command's JSON, without the value that is wrong: it may be a message sent here by
 /// mistake.
 fn unreadable(error: &serde_json::Error) -> String {
@@ -220,7 +238,7 @@ fn note<T>(actor: &str, command: &str, what: &str, done: &Result<T, CommandError
 }
 
 fn name_hint_if_missing(app: &App, error: Error, name: Option<&str>) -> Error {
-    if error.status == axum::http::StatusCode::NOT_FOUND {
+    if error.status == StatusCode::NOT_FOUND {
         name_hint(app, error, name)
     } else {
         error

@@ -19,10 +19,10 @@ async fn a_message_is_replayed_from_each_stage_and_says_by_whom() {
     let id = site.send_until("A01", "R1", "PROCESSED").await.id.to_string();
     for (body, sends) in [
         (json!({"from": "ingress"}), 2),
-        (json!({"from": "routed"}), 3),
-        (json!({"from": "routed", "handlers": ["plain"]}), 4),
-        (json!({"from": "outbound"}), 5),
-        (json!({"from": "outbound", "to": "OB_FILES"}), 6),
+        (json!({"from": "outbound"}), 3),
+        (json!({"from": "routed"}), 4),
+        (json!({"from": "outbound", "to": "OB_FILES"}), 5),
+        (json!({"from": "routed", "handlers": ["plain"]}), 6),
     ] {
         assert_eq!(replay(&site, &id, body.clone()).await.rows, 1, "{body}");
         let message = site

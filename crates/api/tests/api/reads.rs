@@ -26,11 +26,11 @@ async fn every_connection_and_handler_is_listed_with_its_role() {
         .map(|item| (item.role.as_str(), item.name.as_str()))
         .collect();
     let handlers = ["broken", "change", "mute", "plain", "stuck"].map(|name| ("handler", name));
-    let expected: Vec<_> = [("inbound", "IB_ADT")]
-        .into_iter()
-        .chain(handlers)
-        .chain([("outbound", "OB_DEAD"), ("outbound", "OB_FILES")]);
-    assert_eq!(listed, expected.collect::<Vec<_>>());
+    let outbounds = [("outbound", "OB_DEAD"), ("outbound", "OB_FILES")];
+    assert_eq!(
+        listed,
+        [&[("inbound", "IB_ADT")], &handlers[..], &outbounds[..]].concat()
+    );
     site.send_until("A01", "C1", "PROCESSED").await;
     let inbound = site.connection("IB_ADT").await;
     assert_eq!(

@@ -124,12 +124,12 @@ async fn a_command_must_be_json_and_say_who_gives_it() {
             "unknown field",
         ),
         (format!("{json}{actor}"), "{".to_owned(), 400, "cannot be read"),
-        (format!("{json}{actor}"), "[1]".to_owned(), 400, "wrong value"),
+        (format!("{json}{actor}"), "[]".to_owned(), 400, "JSON object"),
         (
             format!("{json}{actor}"),
             format!("\"{}\"", "x".repeat(70_000)),
             413,
-            "error",
+            "64 KiB",
         ),
     ] {
         let answer = site

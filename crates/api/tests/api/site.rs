@@ -156,7 +156,10 @@ impl Site {
 
     /// Sends a message to the partner that refuses, and waits until its send stands in the lane for a retry.
     pub(super) async fn send_stuck(&self, control_id: &str) -> Message {
-        let line = self.send_until("A05", control_id, "ROUTED").await;
+        self.send("A05", control_id).await;
+        let path = format!("/api/v1/messages?control_id={control_id}");
+        let page: Page<MessageLine> = self.client.get_json(&path).await.unwrap();
+        let line = &page.items[0]; // acknowledged, so it is listed
         self.until("the send to wait for a retry", async || {
             let waits = self.connection("OB_DEAD").await.state == "waiting";
             let message = self.message(&line.id.to_string()).await;
