@@ -82,7 +82,10 @@ impl Output {
         };
         let right: Vec<usize> = (0..heading.len()).filter(|&column| numeric(column)).collect();
         let mut table = Table::new();
-        table.load_style(presets::UTF8_BORDERS_ONLY).set_header(heading).add_rows(rows);
+        table
+            .load_style(presets::UTF8_BORDERS_ONLY)
+            .set_header(heading)
+            .add_rows(rows);
         for column in right {
             if let Some(column) = table.column_mut(column) {
                 column.set_cell_alignment(CellAlignment::Right);
@@ -111,7 +114,10 @@ impl Output {
 
     /// Whether text on the error stream may be coloured.
     pub(crate) fn colour_on_error(self) -> bool {
-        !matches!(anstream::AutoStream::choice(&io::stderr()), anstream::ColorChoice::Never)
+        !matches!(
+            anstream::AutoStream::choice(&io::stderr()),
+            anstream::ColorChoice::Never
+        )
     }
 
     /// A progress bar on the error stream when that is a terminal and people read it; otherwise one
@@ -125,9 +131,10 @@ impl Output {
                 ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr()),
                 "{elapsed:>4} [{bar:32}] {percent:>3}% {msg}",
             ),
-            None => {
-                (ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()), "{elapsed:>4} {spinner} {msg}")
-            }
+            None => (
+                ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()),
+                "{elapsed:>4} {spinner} {msg}",
+            ),
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style.progress_chars("=> "));
@@ -150,12 +157,18 @@ impl Output {
         }
         let hint = advice.map(|advice| advice.hint.as_ref());
         if self.json {
-            self.json(&serde_json::json!({ "error": causes.first(), "causes": causes.get(1..), "hint": hint }));
+            self.json(
+                &serde_json::json!({ "error": causes.first(), "causes": causes.get(1..), "hint": hint }),
+            );
             return;
         }
         let mut text = String::new();
         for (place, cause) in causes.iter().enumerate() {
-            let label = if place == 0 { paint(BAD, "error:") } else { "  because:".to_owned() };
+            let label = if place == 0 {
+                paint(BAD, "error:")
+            } else {
+                "  because:".to_owned()
+            };
             text.push_str(&format!("{label} {cause}\n"));
         }
         if let Some(hint) = hint {
@@ -206,12 +219,19 @@ pub(crate) struct Advice {
 impl Advice {
     /// Work that failed.
     pub(crate) fn new(problem: impl Into<Cow<'static, str>>, hint: impl Into<Cow<'static, str>>) -> Advice {
-        Advice { problem: problem.into(), hint: hint.into(), usage: false }
+        Advice {
+            problem: problem.into(),
+            hint: hint.into(),
+            usage: false,
+        }
     }
 
     /// Arguments or configuration that cannot be used: exit code 2.
     pub(crate) fn usage(problem: impl Into<Cow<'static, str>>, hint: impl Into<Cow<'static, str>>) -> Advice {
-        Advice { usage: true, ..Advice::new(problem, hint) }
+        Advice {
+            usage: true,
+            ..Advice::new(problem, hint)
+        }
     }
 
     /// Whether an error is the caller's use of the command rather than its work.
@@ -224,7 +244,11 @@ impl Advice {
 /// failure that cannot even be told.
 fn hang_up_quietly(written: io::Result<()>) {
     if let Err(error) = written {
-        std::process::exit(if error.kind() == io::ErrorKind::BrokenPipe { 0 } else { 1 });
+        std::process::exit(if error.kind() == io::ErrorKind::BrokenPipe {
+            0
+        } else {
+            1
+        });
     }
 }
 
@@ -243,7 +267,9 @@ mod tests {
     fn advice_keeps_its_place_in_a_chain_of_causes() {
         let usage = anyhow::Error::new(Advice::usage("no such kind", "try ADT")).context("cannot generate");
         let work = anyhow::Error::new(Advice::new("refused", "start it")).context("cannot send");
-        let wrapped = anyhow::anyhow!("not found").context(Advice::usage("cannot be read", "give a path")).context("sorry");
+        let wrapped = anyhow::anyhow!("not found")
+            .context(Advice::usage("cannot be read", "give a path"))
+            .context("sorry");
         assert!(Advice::is_usage(&usage));
         assert!(Advice::is_usage(&wrapped));
         assert!(!Advice::is_usage(&work));

@@ -51,9 +51,14 @@ pub(crate) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {
         date: args.date.clone(),
     };
     let messages = recipe.messages().map_err(|fault| {
-        anyhow::Error::new(fault).context(Advice::usage("these messages cannot be made", "see holdfast generate --help"))
+        anyhow::Error::new(fault).context(Advice::usage(
+            "these messages cannot be made",
+            "see holdfast generate --help",
+        ))
     })?;
-    let messages = messages.take(args.count).map(|message| if args.mllp { framed(&message) } else { message });
+    let messages = messages
+        .take(args.count)
+        .map(|message| if args.mllp { framed(&message) } else { message });
     if args.out.as_os_str() == "-" {
         print(messages, out);
     } else {
@@ -80,7 +85,10 @@ fn print(messages: impl Iterator<Item = Bytes>, out: &Output) {
 
 fn write(messages: impl Iterator<Item = Bytes>, directory: &Path, out: &Output) -> anyhow::Result<()> {
     let advise = |error: std::io::Error, path: &Path| {
-        let advice = Advice::new(format!("{} cannot be written", path.display()), "is there room, and is the folder yours?");
+        let advice = Advice::new(
+            format!("{} cannot be written", path.display()),
+            "is there room, and is the folder yours?",
+        );
         anyhow::Error::new(error).context(advice)
     };
     std::fs::create_dir_all(directory).map_err(|error| advise(error, directory))?;
@@ -94,7 +102,10 @@ fn write(messages: impl Iterator<Item = Bytes>, directory: &Path, out: &Output) 
     if out.is_json() {
         out.json(&serde_json::json!({ "directory": directory, "files": files, "bytes": bytes }));
     } else {
-        out.line(&format!("{files} messages, {bytes} bytes, in {}", directory.display()));
+        out.line(&format!(
+            "{files} messages, {bytes} bytes, in {}",
+            directory.display()
+        ));
     }
     Ok(())
 }

@@ -83,7 +83,8 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
     }
-    text.parse().map_err(|_| format!("`{text}` is neither a port nor ADDRESS:PORT"))
+    text.parse()
+        .map_err(|_| format!("`{text}` is neither a port nor ADDRESS:PORT"))
 }
 
 /// Runs the command.
@@ -92,10 +93,13 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
     let until = args.until();
     let running = args.scenario(pool, until).start().await.map_err(|fault| {
         let advice = match &fault {
-            bench::scenario::Fault::Sender(_) => Advice::usage("this load cannot be offered", "see holdfast load --help"),
-            bench::scenario::Fault::Sink(_) => {
-                Advice::new("the sink cannot listen", "another program may hold the port; choose another for --sink")
+            bench::scenario::Fault::Sender(_) => {
+                Advice::usage("this load cannot be offered", "see holdfast load --help")
             }
+            bench::scenario::Fault::Sink(_) => Advice::new(
+                "the sink cannot listen",
+                "another program may hold the port; choose another for --sink",
+            ),
         };
         anyhow::Error::new(fault).context(advice)
     })?;
@@ -121,7 +125,10 @@ impl Args {
             Some(per_second) => Pace::Open { per_second },
             None => Pace::Closed { window: self.window },
         };
-        let listeners = sink::Options { bind: self.sink.clone(), ..sink::Options::local(0) };
+        let listeners = sink::Options {
+            bind: self.sink.clone(),
+            ..sink::Options::local(0)
+        };
         Scenario {
             sender: sender::Options {
                 to: self.to.clone(),
@@ -150,7 +157,10 @@ fn pool(args: &Args) -> anyhow::Result<Pool> {
         date: bench::stamp(std::time::SystemTime::now()),
     };
     Pool::generated(&recipe).map_err(|fault| {
-        anyhow::Error::new(fault).context(Advice::usage("there is nothing to send", "see holdfast generate --help"))
+        anyhow::Error::new(fault).context(Advice::usage(
+            "there is nothing to send",
+            "see holdfast generate --help",
+        ))
     })
 }
 
@@ -163,7 +173,12 @@ fn length(until: Until) -> Option<u64> {
 }
 
 /// Runs to the end with a moving picture; Ctrl-C stops the sender, and what is open is waited for.
-async fn watched(running: Running, expect: &Expect<'_>, bar: &ProgressBar, until: Until) -> bench::scenario::Evidence {
+async fn watched(
+    running: Running,
+    expect: &Expect<'_>,
+    bar: &ProgressBar,
+    until: Until,
+) -> bench::scenario::Evidence {
     let stop = running.sender.stopper();
     let watch = |snapshot: Snapshot| {
         let sender = snapshot.sender;
@@ -197,7 +212,11 @@ fn picture(snapshot: Snapshot) -> String {
         thousands(sender.acknowledged),
         thousands(rate as u64)
     );
-    for (what, count) in [("refused", sender.refused), ("sent again", sender.resent), ("delivered", snapshot.sink.accepted)] {
+    for (what, count) in [
+        ("refused", sender.refused),
+        ("sent again", sender.resent),
+        ("delivered", snapshot.sink.accepted),
+    ] {
         if count > 0 {
             text.push_str(&format!(", {} {what}", thousands(count)));
         }
@@ -242,12 +261,25 @@ fn show(out: &Output, report: &Report) {
 }
 
 fn percentiles(name: &str, figures: &Percentiles) -> Vec<String> {
-    let points = [figures.p50_ms, figures.p90_ms, figures.p99_ms, figures.p999_ms, figures.max_ms, figures.mean_ms];
-    std::iter::once(name.to_owned()).chain(points.iter().map(|ms| format!("{ms:.2}"))).collect()
+    let points = [
+        figures.p50_ms,
+        figures.p90_ms,
+        figures.p99_ms,
+        figures.p999_ms,
+        figures.max_ms,
+        figures.mean_ms,
+    ];
+    std::iter::once(name.to_owned())
+        .chain(points.iter().map(|ms| format!("{ms:.2}")))
+        .collect()
 }
 
 fn show_judgement(out: &Output, judged: &Reconciliation) {
-    let rows = judged.rows().into_iter().map(|(what, count)| vec![what.to_owned(), thousands(count)]).collect();
+    let rows = judged
+        .rows()
+        .into_iter()
+        .map(|(what, count)| vec![what.to_owned(), thousands(count)])
+        .collect();
     out.table(&["reconciliation", "messages"], rows);
     let examples = &judged.examples;
     for (what, ids) in [
@@ -257,7 +289,11 @@ fn show_judgement(out: &Output, judged: &Reconciliation) {
         ("altered", &examples.altered),
     ] {
         if !ids.is_empty() {
-            out.line(&format!("{}: {}", output::paint(output::BAD, what), ids.join(", ")));
+            out.line(&format!(
+                "{}: {}",
+                output::paint(output::BAD, what),
+                ids.join(", ")
+            ));
         }
     }
     if judged.is_complete() && judged.is_in_order() {
@@ -268,8 +304,13 @@ fn show_judgement(out: &Output, judged: &Reconciliation) {
 /// A load succeeds when it was sent whole, nothing was refused, and nothing acknowledged is missing.
 fn verdict(report: &Report, unordered: bool) -> ExitCode {
     let sent = report.failures.is_empty() && report.refused == 0 && report.unanswered == 0;
-    let arrived = report.reconciliation.as_ref().is_none_or(|judged| {
-        judged.is_complete() && (unordered || judged.is_in_order())
-    });
-    if sent && arrived { ExitCode::SUCCESS } else { ExitCode::from(cli::FAILED) }
+    let arrived = report
+        .reconciliation
+        .as_ref()
+        .is_none_or(|judged| judged.is_complete() && (unordered || judged.is_in_order()));
+    if sent && arrived {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(cli::FAILED)
+    }
 }

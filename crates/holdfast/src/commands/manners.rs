@@ -54,7 +54,9 @@ impl Manners {
             (self.wrong_id, Misdeed::WrongId),
             (self.twice, Misdeed::Twice),
         ];
-        let graver = graver.into_iter().filter_map(|(when, what)| Some(Fault { what, when: when? }));
+        let graver = graver
+            .into_iter()
+            .filter_map(|(when, what)| Some(Fault { what, when: when? }));
         Behaviour {
             delay: self.delay.unwrap_or_default(),
             faults: graver.chain(self.nak.iter().copied()).collect(),

@@ -93,7 +93,10 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
         ..sink::Options::local(0).behaving(behaviour)
     };
     let sink = Sink::start(options).await.map_err(|error| {
-        let hint = format!("another program may hold port {}; --port 0 takes a free one", args.port);
+        let hint = format!(
+            "another program may hold port {}; --port 0 takes a free one",
+            args.port
+        );
         anyhow::Error::new(error).context(Advice::new("nothing can be received", hint))
     })?;
     announce(out, sink.addresses()[0]);
@@ -104,7 +107,10 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
     match desk.failure.lock().take() {
         None => Ok(ExitCode::SUCCESS),
         Some((file, error)) => {
-            let advice = Advice::new(format!("{} cannot be written", file.display()), "is there room, and is the folder yours?");
+            let advice = Advice::new(
+                format!("{} cannot be written", file.display()),
+                "is there room, and is the folder yours?",
+            );
             Err(anyhow::Error::new(error).context(advice))
         }
     }
@@ -112,7 +118,8 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
 
 /// Until enough has come, a file cannot be written, or somebody presses Ctrl-C.
 async fn wait(sink: &Sink, count: Option<u64>, desk: &Desk) -> anyhow::Result<()> {
-    let enough = |counts: &Counts| count.is_some_and(|count| counts.arrived >= count) || desk.failure.lock().is_some();
+    let enough =
+        |counts: &Counts| count.is_some_and(|count| counts.arrived >= count) || desk.failure.lock().is_some();
     tokio::select! {
         pressed = tokio::signal::ctrl_c() => pressed.context("Ctrl-C cannot be watched"),
         () = async { while sink.wait_until(Duration::from_secs(3600), enough).await.is_err() {} } => Ok(()),
@@ -158,18 +165,36 @@ impl Desk {
     }
 
     fn print(&self, number: u64, control_id: &str, received: &Received<'_>) {
-        let message_type = wire::header_field(received.body, 9).map(String::from_utf8_lossy).unwrap_or_default();
+        let message_type = wire::header_field(received.body, 9)
+            .map(String::from_utf8_lossy)
+            .unwrap_or_default();
         let (answer, bytes) = (answer_text(received), received.body.len());
-        let body = self.show.then(|| String::from_utf8_lossy(received.body).into_owned());
+        let body = self
+            .show
+            .then(|| String::from_utf8_lossy(received.body).into_owned());
         if self.out.is_json() {
             let from = received.peer;
             let message_type = &message_type;
-            self.out.json_line(&Line { number, control_id, message_type, bytes, answer: &answer, from, body });
+            self.out.json_line(&Line {
+                number,
+                control_id,
+                message_type,
+                bytes,
+                answer: &answer,
+                from,
+                body,
+            });
             return;
         }
-        let style = if received.answer == Answer::Accepted { output::GOOD } else { output::ODD };
+        let style = if received.answer == Answer::Accepted {
+            output::GOOD
+        } else {
+            output::ODD
+        };
         let answer = output::paint(style, &answer);
-        self.out.line(&format!("{number:>6}  {answer}  {control_id}  {message_type}  {bytes} bytes"));
+        self.out.line(&format!(
+            "{number:>6}  {answer}  {control_id}  {message_type}  {bytes} bytes"
+        ));
         if let Some(body) = body {
             self.out.text(&body.replace('\r', "\n"));
         }
@@ -186,7 +211,13 @@ fn answer_text(received: &Received<'_>) -> String {
 
 /// Unique by its number; nothing in a control id can lead out of the folder.
 fn file_name(number: u64, control_id: &str) -> PathBuf {
-    let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
+            c
+        } else {
+            '_'
+        }
+    };
     let id: String = control_id.chars().take(40).map(safe).collect();
     Path::new(&format!("{number:06}-{id}.hl7")).to_path_buf()
 }
@@ -197,7 +228,12 @@ mod tests {
 
     #[test]
     fn a_control_id_cannot_name_a_file_elsewhere() {
-        for (id, name) in [("ID-7", "000001-ID-7.hl7"), ("../../etc", "000001-______etc.hl7"), ("", "000001-.hl7"), ("a/b\\c", "000001-a_b_c.hl7")] {
+        for (id, name) in [
+            ("ID-7", "000001-ID-7.hl7"),
+            ("../../etc", "000001-______etc.hl7"),
+            ("", "000001-.hl7"),
+            ("a/b\\c", "000001-a_b_c.hl7"),
+        ] {
             assert_eq!(file_name(1, id), Path::new(name), "{id}");
         }
         assert!(file_name(1, &"x".repeat(5000)).as_os_str().len() < 60);

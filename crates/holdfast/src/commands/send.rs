@@ -77,18 +77,29 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
             show(out, control_id, field(message, 9), &answer);
         }
     }
-    Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(cli::FAILED) })
+    Ok(if refused == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(cli::FAILED)
+    })
 }
 
 fn messages(args: &Args, out: &Output) -> anyhow::Result<Vec<Bytes>> {
     let content = read(&args.file)?;
-    let content = if args.raw { content } else { carriage_returns(&content) };
+    let content = if args.raw {
+        content
+    } else {
+        carriage_returns(&content)
+    };
     if args.batch == Batch::Whole {
         return Ok(vec![content.into()]);
     }
     let batch = formats::hl7::batch::split(content).map_err(|fault| {
         let hint = "a file of messages begins with MSH, FHS or BHS; --batch whole --raw sends any bytes";
-        anyhow::Error::new(fault).context(Advice::usage(format!("{} holds no messages", args.file.display()), hint))
+        anyhow::Error::new(fault).context(Advice::usage(
+            format!("{} holds no messages", args.file.display()),
+            hint,
+        ))
     })?;
     for mismatch in &batch.mismatches {
         out.remark(&format!("{}: {mismatch}", args.file.display()));
@@ -99,11 +110,16 @@ fn messages(args: &Args, out: &Output) -> anyhow::Result<Vec<Bytes>> {
 fn read(file: &PathBuf) -> anyhow::Result<Vec<u8>> {
     if file.as_os_str() == "-" {
         let mut content = Vec::new();
-        std::io::stdin().read_to_end(&mut content).context("the standard input cannot be read")?;
+        std::io::stdin()
+            .read_to_end(&mut content)
+            .context("the standard input cannot be read")?;
         return Ok(content);
     }
     std::fs::read(file).map_err(|error| {
-        let advice = Advice::usage(format!("{} cannot be read", file.display()), "give the path of an HL7 file, or -");
+        let advice = Advice::usage(
+            format!("{} cannot be read", file.display()),
+            "give the path of an HL7 file, or -",
+        );
         anyhow::Error::new(error).context(advice)
     })
 }
@@ -130,13 +146,30 @@ fn show(out: &Output, control_id: String, message_type: String, answer: &Answer)
     let took_ms = answer.took.as_secs_f64() * 1000.0;
     if out.is_json() {
         let (code, text) = (answer.code.clone(), answer.text.clone());
-        out.json_line(&Exchange { control_id, message_type, code, accepted, text, took_ms });
+        out.json_line(&Exchange {
+            control_id,
+            message_type,
+            code,
+            accepted,
+            text,
+            took_ms,
+        });
         return;
     }
-    let code = if answer.code.is_empty() { "not an HL7 answer" } else { &answer.code };
+    let code = if answer.code.is_empty() {
+        "not an HL7 answer"
+    } else {
+        &answer.code
+    };
     let style = if accepted { output::GOOD } else { output::BAD };
     let code = output::paint(style, code);
-    out.line(format!("{code}  {control_id}  {message_type}  {took_ms:.1} ms  {}", answer.text).trim_end());
+    out.line(
+        format!(
+            "{code}  {control_id}  {message_type}  {took_ms:.1} ms  {}",
+            answer.text
+        )
+        .trim_end(),
+    );
 }
 
 #[cfg(test)]
@@ -145,7 +178,13 @@ mod tests {
 
     #[test]
     fn line_breaks_become_carriage_returns() {
-        for (given, sent) in [("a\nb\n", "a\rb\r"), ("a\r\nb", "a\rb"), ("a\rb\r", "a\rb\r"), ("\n\n", "\r\r"), ("", "")] {
+        for (given, sent) in [
+            ("a\nb\n", "a\rb\r"),
+            ("a\r\nb", "a\rb"),
+            ("a\rb\r", "a\rb\r"),
+            ("\n\n", "\r\r"),
+            ("", ""),
+        ] {
             assert_eq!(carriage_returns(given.as_bytes()), sent.as_bytes(), "{given:?}");
         }
     }

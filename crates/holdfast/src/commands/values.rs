@@ -6,7 +6,9 @@ use bench::sink::{Fault, Misdeed, NakCode, When};
 
 /// Reads `250ms`, `30s`, `5m`, `1h` or a bare number of seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor = match unit {
         "us" => 0.000_001,
@@ -14,9 +16,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "" | "s" => 1.0,
         "m" | "min" => 60.0,
         "h" => 3600.0,
-        _ => return Err(format!("`{unit}` is no unit of time; write us, ms, s, m or h, as in 250ms")),
+        _ => {
+            return Err(format!(
+                "`{unit}` is no unit of time; write us, ms, s, m or h, as in 250ms"
+            ));
+        }
     };
-    let number: f64 = number.parse().map_err(|_| "write a number and a unit, as in 250ms or 30s".to_owned())?;
+    let number: f64 = number
+        .parse()
+        .map_err(|_| "write a number and a unit, as in 250ms or 30s".to_owned())?;
     Duration::try_from_secs_f64(number * factor).map_err(|_| "that is longer than time goes".to_owned())
 }
 
@@ -43,7 +51,9 @@ pub(crate) fn when(text: &str) -> Result<When, String> {
         ("always", "") => Ok(When::Always),
         ("every", n) => above_zero(n).map(When::Every),
         ("first", n) => above_zero(n).map(When::First),
-        ("each", n) => above_zero(n).and_then(|n| u32::try_from(n).map_err(|_| FORMS.to_owned())).map(When::FirstOfEach),
+        ("each", n) => above_zero(n)
+            .and_then(|n| u32::try_from(n).map_err(|_| FORMS.to_owned()))
+            .map(When::FirstOfEach),
         _ => Err(FORMS.to_owned()),
     }
 }
@@ -63,9 +73,16 @@ pub(crate) fn nak(text: &str) -> Result<Fault, String> {
         "AR" => NakCode::Ar,
         "CE" => NakCode::Ce,
         "CR" => NakCode::Cr,
-        _ => return Err(format!("`{code}` is no refusal; write AE, AR, CE or CR, and when: AE:10%, AR:first:3")),
+        _ => {
+            return Err(format!(
+                "`{code}` is no refusal; write AE, AR, CE or CR, and when: AE:10%, AR:first:3"
+            ));
+        }
     };
-    Ok(Fault { what: Misdeed::Nak(code), when: when(turn)? })
+    Ok(Fault {
+        what: Misdeed::Nak(code),
+        when: when(turn)?,
+    })
 }
 
 #[cfg(test)]
@@ -122,7 +139,10 @@ mod tests {
             ("AA", None),
             ("AE:", None),
         ] {
-            let expected = expected.map(|(code, when)| Fault { what: Misdeed::Nak(code), when });
+            let expected = expected.map(|(code, when)| Fault {
+                what: Misdeed::Nak(code),
+                when,
+            });
             assert_eq!(nak(text).ok(), expected, "{text}");
         }
     }
