@@ -18,6 +18,7 @@ use bytes::Bytes;
 use super::charset::Charset;
 use super::fault::{Fault, FaultKind};
 use super::index::{Index, ParseOptions, scan};
+use super::own::Own;
 use super::path::{FieldPath, Name, Path, PathError};
 use super::separators::Separators;
 use super::view::{View, count};
@@ -43,16 +44,6 @@ pub(crate) enum Slot {
     Base(u32),
     /// Changed or added.
     Own(Arc<Own>),
-}
-
-/// A segment with bytes of its own (in the inner character set, without line break).
-#[derive(Clone)]
-pub(crate) struct Own {
-    pub(crate) name: Name,
-    pub(crate) text: Vec<u8>,
-    pub(crate) seps: Vec<u32>,
-    /// The segment of the index that it replaces; its line break stays.
-    pub(crate) origin: Option<u32>,
 }
 
 /// A segment's place and name.
@@ -309,18 +300,6 @@ impl Message {
 
     fn find(&self, path: &Path) -> Option<View<'_>> {
         Some(self.view(self.position(path)?))
-    }
-}
-
-impl Own {
-    pub(crate) fn view(&self) -> View<'_> {
-        View {
-            name: self.name,
-            buf: &self.text,
-            start: 0,
-            end: self.text.len(),
-            seps: &self.seps,
-        }
     }
 }
 

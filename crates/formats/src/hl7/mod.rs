@@ -23,6 +23,7 @@ pub mod generate;
 pub mod header;
 mod index;
 pub mod message;
+mod own;
 pub mod path;
 mod separators;
 pub mod tree;
