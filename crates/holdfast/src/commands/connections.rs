@@ -52,8 +52,18 @@ async fn list(client: &Client, out: &Output) -> anyhow::Result<()> {
         out.json(&connections);
         return Ok(());
     }
-    let heading =
-        ["name", "role", "connector", "state", "waiting", "in flight", "received", "delivered", "failed", "dead"];
+    let heading = [
+        "name",
+        "role",
+        "connector",
+        "state",
+        "waiting",
+        "in flight",
+        "received",
+        "delivered",
+        "failed",
+        "dead",
+    ];
     out.table(&heading, connections.items.iter().map(row).collect());
     for connection in &connections.items {
         if let Some(reason) = &connection.reason {
@@ -90,7 +100,10 @@ async fn set(client: &Client, out: &Output, name: &str, action: &str, actor: &st
         out.json(&held);
     } else if held.held {
         out.line(&format!("{} is {}", held.name, paint(BAD, "held")));
-        out.remark(&format!("let it run again with: holdfast connections release {}", held.name));
+        out.remark(&format!(
+            "let it run again with: holdfast connections release {}",
+            held.name
+        ));
     } else {
         out.line(&format!("{} {}", held.name, paint(GOOD, "runs")));
     }

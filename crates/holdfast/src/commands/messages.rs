@@ -110,7 +110,10 @@ async fn list(client: &Client, out: &Output, filter: List) -> anyhow::Result<()>
         ("before", filter.before),
         ("limit", Some(filter.limit.to_string())),
     ];
-    let page: Page<MessageLine> = client.get_json(&with_query("/api/v1/messages", &pairs)).await.map_err(explain)?;
+    let page: Page<MessageLine> = client
+        .get_json(&with_query("/api/v1/messages", &pairs))
+        .await
+        .map_err(explain)?;
     if out.is_json() {
         out.json(&page);
         return Ok(());
@@ -130,7 +133,18 @@ async fn list(client: &Client, out: &Output, filter: List) -> anyhow::Result<()>
             line.status.to_string(),
         ]
     });
-    out.table(&["id", "received", "inbound", "type", "control id", "bytes", "status"], rows.collect());
+    out.table(
+        &[
+            "id",
+            "received",
+            "inbound",
+            "type",
+            "control id",
+            "bytes",
+            "status",
+        ],
+        rows.collect(),
+    );
     if let Some(next) = page.next {
         out.remark(&format!("older ones: the same command with --before {next}"));
     }
@@ -157,7 +171,13 @@ async fn dead_letters(client: &Client, out: &Output, filter: DeadLetters) -> any
     }
     let rows = page.items.iter().map(|dead| {
         let (message, stage) = (dead.message.to_string(), dead.stage.to_string());
-        vec![message, dead.died_at.to_string(), stage, dead.at.clone(), dead.reason.clone()]
+        vec![
+            message,
+            dead.died_at.to_string(),
+            stage,
+            dead.at.clone(),
+            dead.reason.clone(),
+        ]
     });
     out.table(&["message", "died", "stage", "at", "why"], rows.collect());
     if let Some(next) = page.next {
@@ -212,11 +232,17 @@ fn picture(message: &Message) -> String {
             None => String::new(),
         };
         let (id, handler, to, state) = (send.id, &send.handler, &send.destination, &send.state);
-        text.push_str(&format!("  {id}  {handler} -> {to}: {state}{attempts}, {changed}\n"));
+        text.push_str(&format!(
+            "  {id}  {handler} -> {to}: {state}{attempts}, {changed}\n"
+        ));
     }
     text.push_str("\ntrail\n");
     for entry in &message.trail {
-        let by = entry.by.as_ref().map(|by| format!(" (by {by})")).unwrap_or_default();
+        let by = entry
+            .by
+            .as_ref()
+            .map(|by| format!(" (by {by})"))
+            .unwrap_or_default();
         let at = paint(FAINT, &entry.at.to_string());
         text.push_str(&format!("  {at}  {:<14} {}{by}\n", entry.what, entry.detail));
     }
@@ -240,8 +266,18 @@ async fn body(client: &Client, out: &Output, show: &Show) -> anyhow::Result<()> 
 }
 
 fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n");
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+    let text = String::from_utf8_lossy(bytes)
+        .replace("\r\n", "\n")
+        .replace('\r', "\n");
+    text.chars()
+        .map(|c| {
+            if c.is_control() && c != '\n' && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -278,7 +314,9 @@ mod tests {
         ];
         let mut rest = text.as_str();
         for part in parts {
-            let at = rest.find(part).unwrap_or_else(|| panic!("{part} is missing, or too early, in\n{text}"));
+            let at = rest
+                .find(part)
+                .unwrap_or_else(|| panic!("{part} is missing, or too early, in\n{text}"));
             rest = &rest[at..];
         }
     }

@@ -9,7 +9,12 @@ use crate::output::Advice;
 #[derive(clap::Args, Debug)]
 pub(crate) struct Node {
     /// Address of the node's HTTP API.
-    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:8765")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8765"
+    )]
     pub(crate) api: String,
 }
 
@@ -32,7 +37,11 @@ impl Actor {
     /// The name to give.
     pub(crate) fn name(&self) -> String {
         let logged_in = || ["USER", "LOGNAME"].iter().find_map(|key| std::env::var(key).ok());
-        let name = self.actor.clone().or_else(logged_in).filter(|name| !name.trim().is_empty());
+        let name = self
+            .actor
+            .clone()
+            .or_else(logged_in)
+            .filter(|name| !name.trim().is_empty());
         name.unwrap_or_else(|| "command line".to_owned())
     }
 }
@@ -41,9 +50,15 @@ impl Actor {
 /// is the caller's use of the command.
 pub(crate) fn explain(error: Error) -> anyhow::Error {
     let usage = matches!(error, Error::Address(_)) || matches!(error.status(), Some(400 | 404));
-    let Some(hint) = error.hint() else { return error.into() };
+    let Some(hint) = error.hint() else {
+        return error.into();
+    };
     let text = error.to_string();
-    let advice = if usage { Advice::usage(text, hint) } else { Advice::new(text, hint) };
+    let advice = if usage {
+        Advice::usage(text, hint)
+    } else {
+        Advice::new(text, hint)
+    };
     // The causes stay below the advice, so that each is printed once.
     match std::error::Error::source(&error) {
         Some(_) => anyhow::Error::new(error).context(advice),

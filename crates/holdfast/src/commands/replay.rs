@@ -13,7 +13,11 @@ use crate::output::{BAD, Output, paint, thousands};
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// The message, such as 3-1042.
-    #[arg(required_unless_present = "dead_letters", conflicts_with = "dead_letters", value_name = "MESSAGE")]
+    #[arg(
+        required_unless_present = "dead_letters",
+        conflicts_with = "dead_letters",
+        value_name = "MESSAGE"
+    )]
     id: Option<MessageId>,
     /// From where: its router (ingress), its handlers (routed), or what was sent (outbound). Without it:
     /// routed with --handler, outbound with --to, otherwise ingress.
@@ -29,16 +33,21 @@ pub(crate) struct Args {
     #[arg(long)]
     dead_letters: bool,
     /// Only those that died at this stage.
-    #[arg(long, value_enum, requires = "dead_letters")]
+    #[arg(long, value_enum, requires = "dead_letters", conflicts_with = "id")]
     stage: Option<Place>,
     /// Only those that died at this inbound, handler or outbound.
-    #[arg(long, value_name = "NAME", requires = "dead_letters")]
+    #[arg(long, value_name = "NAME", requires = "dead_letters", conflicts_with = "id")]
     at: Option<String>,
     /// Only those of this message.
-    #[arg(long, value_name = "MESSAGE", requires = "dead_letters")]
+    #[arg(
+        long,
+        value_name = "MESSAGE",
+        requires = "dead_letters",
+        conflicts_with = "id"
+    )]
     message: Option<MessageId>,
     /// Only count them.
-    #[arg(long, requires = "dead_letters")]
+    #[arg(long, requires = "dead_letters", conflicts_with = "id")]
     preview: bool,
     #[command(flatten)]
     node: Node,
@@ -66,11 +75,18 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
         }
         None => {
             let request = args.many();
-            client.post_json("/api/v1/dead-letters/replay", &actor, &request).await.map_err(explain)?
+            client
+                .post_json("/api/v1/dead-letters/replay", &actor, &request)
+                .await
+                .map_err(explain)?
         }
     };
     tell(out, args.id, &done);
-    Ok(if done.skipped.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(crate::cli::FAILED) })
+    Ok(if done.skipped.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(crate::cli::FAILED)
+    })
 }
 
 impl Args {
@@ -83,7 +99,11 @@ impl Args {
             None if self.to.is_some() => From::Outbound,
             None => From::Ingress,
         };
-        ReplayMessage { from, handlers: self.handlers.clone(), to: self.to.clone() }
+        ReplayMessage {
+            from,
+            handlers: self.handlers.clone(),
+            to: self.to.clone(),
+        }
     }
 
     fn many(&self) -> ReplayDeadLetters {
@@ -92,7 +112,12 @@ impl Args {
             Place::Routed => Stage::Routed,
             Place::Outbound => Stage::Outbound,
         });
-        ReplayDeadLetters { stage, at: self.at.clone(), message: self.message, preview: self.preview }
+        ReplayDeadLetters {
+            stage,
+            at: self.at.clone(),
+            message: self.message,
+            preview: self.preview,
+        }
     }
 }
 
@@ -157,8 +182,13 @@ mod tests {
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
-        let many = parse("--dead-letters --stage outbound --at lab --message 3-7 --preview").unwrap().many();
-        assert_eq!((many.stage, many.at.as_deref(), many.preview), (Some(Stage::Outbound), Some("lab"), true));
+        let many = parse("--dead-letters --stage outbound --at lab --message 3-7 --preview")
+            .unwrap()
+            .many();
+        assert_eq!(
+            (many.stage, many.at.as_deref(), many.preview),
+            (Some(Stage::Outbound), Some("lab"), true)
+        );
         assert!(!parse("--dead-letters").unwrap().many().preview);
     }
 }
