@@ -31,7 +31,7 @@ pub(crate) fn place(shared: &Shared, at: &FileSpan) -> Span {
 }
 
 /// A fault for an error that a function raised.
-pub(crate) fn of_error(error: &starlark::Error, name: &str, shared: &Shared) -> Fault {
+pub(crate) fn of_error(error: &starlark::Error, name: &str, declared: &Span, shared: &Shared) -> Fault {
     let raw = error.without_diagnostic().to_string();
     let (kind, text) = match (limits::breach(&raw), error.kind()) {
         (Some(text), _) => (FaultKind::Limit, text),
@@ -43,16 +43,15 @@ pub(crate) fn of_error(error: &starlark::Error, name: &str, shared: &Shared) -> 
         .span()
         .cloned()
         .or_else(|| frames.iter().rev().find_map(|frame| frame.location.clone()));
-    let at = at.map(|at| place(shared, &at));
+    // A limit has no place of its own: the function's stands in.
+    let at = Some(at.map_or_else(|| declared.clone(), |at| place(shared, &at)));
     let mut detail = excerpt(&text, at.as_ref(), shared);
     for frame in frames.iter().rev() {
-        // The innermost frames are host functions, which have no place of their own.
-        if let Some(called) = &frame.location {
-            let span = place(shared, called);
-            detail.push_str(&format!(
-                "\n  `{}` called at {}:{}:{}",
-                frame.name, span.file, span.line, span.column
-            ));
+        let called = frame.location.as_ref().map(|called| place(shared, called));
+        // The call that failed is in the excerpt already.
+        if let Some(called) = called.filter(|called| Some(called) != at.as_ref()) {
+            let line = format!("{}:{}:{}", called.file, called.line, called.column);
+            detail.push_str(&format!("\n  `{}` called at {line}", frame.name));
         }
     }
     Fault {
@@ -89,16 +88,84 @@ fn excerpt(text: &str, span: Option<&Span>, shared: &Shared) -> String {
     diagnostics::render(&problems[0], false)
 }
 
-/// The interpreter's words, where plainer ones are at hand.
+/// What the interpreter says (how it begins, what it holds) and what we say instead: its own words quote
+/// values, and values come from messages.
+const PLAIN: &[(&str, &str, &str)] = &[
+    (
+        "Key `",
+        "not",
+        "the key is not in the dict: use `.get(key, default)`",
+    ),
+    (
+        "Cannot parse `",
+        "integer",
+        "the text is not a whole number: use `to_int(text, default)`",
+    ),
+    (
+        "",
+        "is not a valid number",
+        "the text is not a number: use `to_float(text, default)`",
+    ),
+    ("float()", "too large", "the number is too large"),
+    (
+        "Substring '",
+        "",
+        "the text does not hold what is looked for: use `.find(text)`",
+    ),
+    (
+        "Element '",
+        "",
+        "the list does not hold the element: ask with `in` first",
+    ),
+    (
+        "`",
+        "` not found in `",
+        "the set does not hold the element: ask with `in` first",
+    ),
+    ("Unknown enum element", "", "the enum does not have this element"),
+    (
+        "Float `",
+        "exact integer",
+        "the number has a fraction: use `round(number)`",
+    ),
+    ("", "by zero", "division by zero"),
+    ("ord()", "", "`ord` wants one character"),
+    ("chr()", "", "`chr` wants the number of a character"),
+    (
+        "bytes()",
+        "",
+        "`bytes` wants a text or a list of numbers from 0 to 255",
+    ),
+    ("byte value", "", "a byte goes from 0 to 255"),
+    ("dict()", "", "`dict` wants pairs"),
+    ("Found a non-pair", "", "`dict` wants pairs"),
+    ("Index `", "out of bound", "the index is out of bounds"),
+    (
+        "Immutable",
+        "",
+        "this value is frozen: what stands at the top level of a file cannot be changed by a function",
+    ),
+];
+
+/// The interpreter's words without values, and plainer where possible.
 fn plain(text: &str) -> String {
-    if text.starts_with("Key `") && text.ends_with("was not found") {
-        // The key is a value of the message more often than not.
-        return "the key is not in the dict: use `.get(key, default)`".to_owned();
+    for (begins, holds, instead) in PLAIN {
+        if text.starts_with(begins) && text.contains(holds) {
+            return (*instead).to_owned();
+        }
     }
-    if text == "Immutable" {
-        return "this value is frozen: what stands at the top level of a file cannot be changed by a function".to_owned();
+    // "Value `Smith` of type `string` does not match ...": from the type on.
+    if let Some((_, rest)) = text
+        .strip_prefix("Value `")
+        .and_then(|rest| rest.split_once("` of type `"))
+    {
+        return format!("a value of type `{rest}");
     }
-    text.to_owned()
+    // "... got `string (repr: "Smith")`": without the value.
+    match text.split_once(" (repr:") {
+        Some((kept, _)) => format!("{kept}`"),
+        None => text.to_owned(),
+    }
 }
 
 /// One line, without control characters and without long quotes.

@@ -2,12 +2,13 @@
 //! fault as far as it can, so that all of them are reported at once.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use model::graph::{Function as GraphFunction, Graph};
-use model::problem::{Problem, Severity};
+use model::problem::{Problem, Severity, Span};
 use starlark::analysis::AstModuleLint;
 use starlark::codemap::FileSpan;
 use starlark::environment::{FrozenModule, Globals, Module};
@@ -96,21 +97,18 @@ fn load_here(request: &Request<'_>) -> Result<Loaded, Vec<Problem>> {
 
 /// In the order of places, each once.
 fn tidy(found: &mut Vec<Problem>) {
-    found.sort_by(|left, right| {
-        (&left.span, &left.code, &left.message).cmp(&(&right.span, &right.code, &right.message))
-    });
-    found.dedup();
+    let order = |problem: &Problem| {
+        let place = problem.span.clone();
+        (
+            place,
+            Reverse(problem.severity),
+            problem.code,
+            problem.message.clone(),
+        )
+    };
+    found.sort_by_cached_key(order);
     // The type check and the evaluation can find the same thing.
-    let mut kept: Vec<Problem> = Vec::new();
-    for problem in found.drain(..) {
-        let known = |kept: &Problem| {
-            kept.span.is_some() && kept.span == problem.span && kept.message == problem.message
-        };
-        if !kept.iter().any(known) {
-            kept.push(problem);
-        }
-    }
-    *found = kept;
+    found.dedup_by(|later, earlier| earlier.span == later.span && earlier.message == later.message);
 }
 
 fn is_helper(path: &str) -> bool {
@@ -341,21 +339,21 @@ impl<'a> Load<'a> {
     }
 
     /// Loads the helper that a `load(...)` names, and gives its path.
-    fn helper(&mut self, name: &str, open: &mut Vec<String>) -> Result<String, Problem> {
+    fn helper(&mut self, name: &str, open: &mut Vec<String>) -> Result<String, Box<Problem>> {
         let hint = "helpers are files like config/_codes.star: `load(\"_codes.star\", \"SEX\")`";
         if !name.starts_with('_') || !name.ends_with(".star") || name.contains(['/', '\\']) {
             let message = format!(
                 "only helpers beside this file can be loaded, not `{}`",
                 fault::tidy(name)
             );
-            return Err(Problem::error("bad-load", message).suggest(hint));
+            return Err(Box::new(Problem::error("bad-load", message).suggest(hint)));
         }
         let path = format!("config/{name}");
         if open.contains(&path) {
-            return Err(Problem::error(
+            return Err(Box::new(Problem::error(
                 "load-cycle",
                 format!("`{name}` loads itself, directly or through others"),
-            ));
+            )));
         }
         if !self.asts.contains_key(&path) && self.shared.sources.get(&path).is_none() {
             let known: Vec<&str> = self
@@ -365,10 +363,10 @@ impl<'a> Load<'a> {
                 .filter_map(|path| path.strip_prefix("config/"))
                 .collect();
             let problem = Problem::error("bad-load", format!("there is no helper config/{name}"));
-            return Err(match problems::did_you_mean(name, known) {
+            return Err(Box::new(match problems::did_you_mean(name, known) {
                 Some(near) => problem.suggest(format!("did you mean `{near}`?")),
                 None => problem.suggest(hint),
-            });
+            }));
         }
         self.file(&path, open);
         Ok(path)
@@ -382,6 +380,17 @@ impl<'a> Load<'a> {
             .filter(|lint| is_useful(&lint.short_name))
         {
             let span = fault::place(&self.shared, &lint.location);
+            let line = self
+                .shared
+                .sources
+                .get(&span.file)
+                .and_then(|source| source.line_of(&span));
+            if lint.short_name == "unused-assign"
+                && line.is_some_and(|line| line.trim_start().starts_with("for "))
+            {
+                // `for i in range(10)` needs a name even when nobody reads it.
+                continue;
+            }
             self.registry
                 .problems
                 .push(Problem::warning("lint", fault::tidy(&lint.problem)).at(span));
@@ -458,8 +467,16 @@ impl<'a> Load<'a> {
                     .span()
                     .cloned()
                     .or_else(|| frames.into_iter().rev().find_map(|frame| frame.location));
-                let problem =
+                let mut problem =
                     self.problem("evaluation", text.trim_start_matches("fail:").trim(), at.as_ref());
+                // A limit has no place of its own.
+                let start = || Span {
+                    file: path.to_owned(),
+                    line: 1,
+                    column: 1,
+                    width: 1,
+                };
+                problem.span.get_or_insert_with(start);
                 self.fail(path, Some(problem));
             }
         }

@@ -120,7 +120,7 @@ impl Inner {
             let argument = incoming.map(|incoming| allocate(heap, incoming, role == Role::Router));
             let answer = eval
                 .eval_function(callee, argument.as_slice(), &[])
-                .map_err(|error| fault::of_error(&error, name, &self.shared))?;
+                .map_err(|error| fault::of_error(&error, name, &function.span, &self.shared))?;
             if heap.allocated_bytes() > limits::HEAP_BYTES_MAX {
                 let text = limits::breach("Heap memory limit").unwrap_or_default();
                 return Err(whole(FaultKind::Limit, text));

@@ -110,7 +110,7 @@ impl Reader<'_> {
                 let place = if connector { "connector" } else { "retry" };
                 all.push(self.argument(place, (key, value), Raw::Call(Box::new(call))));
             } else {
-                let raw = self.raw(name, value, None);
+                let raw = self.raw(value, None);
                 all.push(self.argument(name, (key, value), raw));
             }
         }
@@ -122,7 +122,7 @@ impl Reader<'_> {
         for (key, value) in options.iter() {
             let name = key.get_ref().as_ref();
             let kind = self.kind(function, name);
-            let raw = self.raw(name, value, kind);
+            let raw = self.raw(value, kind);
             all.push(self.argument(name, (key, value), raw));
         }
         Call {
@@ -150,7 +150,7 @@ impl Reader<'_> {
         }
     }
 
-    fn raw(&mut self, name: &str, value: &Spanned<DeValue<'_>>, kind: Option<ParamKind>) -> Raw {
+    fn raw(&mut self, value: &Spanned<DeValue<'_>>, kind: Option<ParamKind>) -> Raw {
         match value.get_ref() {
             DeValue::String(text) => Raw::Text(text.to_string()),
             DeValue::Boolean(flag) => Raw::Bool(*flag),
@@ -160,7 +160,7 @@ impl Reader<'_> {
             DeValue::Float(_) => {
                 tables::float(value.get_ref()).map_or(Raw::Other("number".into()), Raw::Float)
             }
-            DeValue::Array(items) => Raw::List(items.iter().map(|item| self.raw(name, item, kind)).collect()),
+            DeValue::Array(items) => Raw::List(items.iter().map(|item| self.raw(item, kind)).collect()),
             DeValue::Datetime(_) => Raw::Other("date".to_owned()),
             DeValue::Table(table) => self.env(table, value, kind),
         }
@@ -187,7 +187,7 @@ impl Reader<'_> {
                 Raw::Missing
             }
             None => match table.get("default") {
-                Some(default) => self.raw(key, default, kind),
+                Some(default) => self.raw(default, kind),
                 None => {
                     let problem = self.environment.undefined(key).at(tables::place(self.source, at));
                     self.problems.push(problem);

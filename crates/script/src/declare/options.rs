@@ -109,8 +109,8 @@ pub(crate) fn check(
 }
 
 /// One option's value; the problem lacks its place.
-fn value(param: &Param, argument: &Argument, default: Option<&Value>) -> Result<Value, Problem> {
-    let refuse = |code, text: String| Err(Problem::error(code, text));
+fn value(param: &Param, argument: &Argument, default: Option<&Value>) -> Result<Value, Box<Problem>> {
+    let refuse = |code, text: String| Err(Box::new(Problem::error(code, text)));
     let range = |text: String| refuse("out-of-range", format!("`{}` {text}", param.name));
     match (&argument.value, param.kind) {
         (Raw::None, _) if default == Some(&Value::None) => Ok(Value::None),
@@ -126,13 +126,13 @@ fn value(param: &Param, argument: &Argument, default: Option<&Value>) -> Result<
         }
         (Raw::Text(text), ParamKind::Choice(words)) => {
             let message = format!("`{}` is one of {}", param.name, words.join(", "));
-            Err(problems::unknown(
+            Err(Box::new(problems::unknown(
                 "wrong-value",
                 message,
                 argument.span.clone(),
                 text,
                 words.iter().copied(),
-            ))
+            )))
         }
         (Raw::Int(number), ParamKind::Seconds) => {
             seconds(*number as f64).map_or_else(|| range("is no time".into()), Ok)

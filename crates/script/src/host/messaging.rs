@@ -63,8 +63,8 @@ pub(crate) fn functions(builder: &mut GlobalsBuilder) {
 
     /// Sends a message, as it is now, to an outbound (or to a passthrough inbound).
     fn send<'v>(
-        #[starlark(require = pos)] destination: &str,
-        #[starlark(require = pos)] message: Value<'v>,
+        destination: &str,
+        message: Value<'v>,
         #[starlark(default = 0)] priority: i32,
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> anyhow::Result<Sent> {

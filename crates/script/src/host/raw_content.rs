@@ -13,6 +13,8 @@ use starlark::any::ProvidesStaticType;
 use starlark::environment::{Methods, MethodsBuilder};
 use starlark::starlark_module;
 use starlark::values::bytes::StarlarkBytes;
+use starlark::values::dict::AllocDict;
+use starlark::values::list::AllocList;
 use starlark::values::{Heap, NoSerialize, StarlarkValue, Value, ValueLike, starlark_value};
 use starlark::{StarlarkPagablePanic, starlark_simple_value};
 
@@ -78,6 +80,41 @@ impl<'v> StarlarkValue<'v> for RawContent {
     }
 }
 
+/// JSON as Starlark values. The parser bounds the depth. Whole numbers too large for 64 bits become text,
+/// since a float would lose their digits.
+fn decoded<'v>(heap: Heap<'v>, value: &serde_json::Value) -> Value<'v> {
+    match value {
+        serde_json::Value::Null => Value::new_none(),
+        serde_json::Value::Bool(flag) => Value::new_bool(*flag),
+        serde_json::Value::Number(number) => decoded_number(heap, number),
+        serde_json::Value::String(text) => heap.alloc(text.as_str()),
+        serde_json::Value::Array(items) => {
+            heap.alloc(AllocList(items.iter().map(|item| decoded(heap, item))))
+        }
+        serde_json::Value::Object(entries) => heap.alloc(AllocDict(
+            entries
+                .iter()
+                .map(|(key, value)| (key.as_str(), decoded(heap, value))),
+        )),
+    }
+}
+
+fn decoded_number<'v>(heap: Heap<'v>, number: &serde_json::Number) -> Value<'v> {
+    let text = number.to_string();
+    if let Ok(whole) = text.parse::<i64>() {
+        return heap.alloc(whole);
+    }
+    let fraction = text.contains(['.', 'e', 'E']);
+    match text
+        .parse::<f64>()
+        .ok()
+        .filter(|number| fraction && number.is_finite())
+    {
+        Some(number) => heap.alloc(number),
+        None => heap.alloc(text),
+    }
+}
+
 fn later<T>(what: &str) -> anyhow::Result<T> {
     anyhow::bail!("`.{what}()` is not there yet: read the content with `.text` or `.json()`")
 }
@@ -112,7 +149,7 @@ fn methods(builder: &mut MethodsBuilder) {
                 error.column()
             )
         })?;
-        Ok(heap.alloc(value))
+        Ok(decoded(heap, &value))
     }
 
     /// Not there yet.

@@ -40,10 +40,8 @@ fn expression_limit(tokens: &[Token<'_>]) -> Option<(usize, String)> {
                 total += 1;
                 open.push(0);
             }
-            ")" | "]" | "}" if token.kind == Kind::Mark => {
-                if open.len() > 1 {
-                    total -= open.pop().unwrap_or(0);
-                }
+            ")" | "]" | "}" if token.kind == Kind::Mark && open.len() > 1 => {
+                total -= open.pop().unwrap_or(0);
             }
             "," if token.kind == Kind::Mark => {
                 total -= *open.last()?;

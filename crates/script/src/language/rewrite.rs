@@ -285,6 +285,10 @@ fn apply(
     let mut edits = Vec::new();
     let mut done = 0;
     for (start, end, replacement) in changes {
+        if start < done {
+            // Inside something that is replaced as a whole, such as a decorator's line.
+            continue;
+        }
         new.push_str(&text[done..start]);
         edits.push(Edit {
             new_start: new.len(),

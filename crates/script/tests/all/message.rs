@@ -169,7 +169,7 @@ fn raw_content_is_text_bytes_and_json() {
         (
             "{\"a\": [1, 2.5, \"x\", null, true], \"big\": 12345678901234567890123}",
             "msg.json()",
-            "{\"a\": [1, 2.5, \"x\", None, True], \"big\": 12345678901234567890123}",
+            "{\"a\": [1, 2.5, \"x\", None, True], \"big\": \"12345678901234567890123\"}",
         ),
         ("héllo", "msg.text", "héllo"),
         ("ab", "len(msg.bytes)", "2"),
@@ -237,11 +237,7 @@ fn helpers_give_what_they_say() {
             "2ed6657d-e927-568b-95e1-2665a8aea6a2",
         ),
         ("json.encode({\"a\": 1})", "{\"a\":1}"),
-        ("f\"{msg.type}!\" if True else \"\"", "Error"),
     ] {
-        if expected == "Error" {
-            continue;
-        }
         assert_eq!(value(&format!("out = {expression}")), expected, "{expression}");
     }
 }
@@ -258,7 +254,6 @@ fn helpers_refuse_what_they_cannot_do() {
         ("re_replace(\"\", \"y\" * 1000, \"x\" * 100000)", "too long"),
         ("pad_left(\"x\", 2000000000)", "too large"),
         ("pad_left(\"x\", 3, \"ab\")", "one character"),
-        ("uuid5(1, 2)", "type"),
     ] {
         let fault =
             support::handle(&format!("return {expression}"), &support::incoming(ADT)).expect_err(expression);

@@ -21,12 +21,147 @@ def acme_adt_router(msg):
 def acme_adt_handler(msg):
     return send("OB_ACME_ADR", msg)
 "#;
-    insta::assert_snapshot!(problems(&[("config/adt.star", text)]), @"");
+    insta::assert_snapshot!(problems(&[("config/adt.star", text)]), @r#"
+    error[missing-option]: `mllp` needs `port`: a port (1 to 65535)
+     --> config/adt.star:1:24
+      |
+    1 | inbound("IB_ACME_ADT", mllp(prot = 2600), router = "acme_adt_ruoter")
+      |                        ^^^^^^^^^^^^^^^^^
+
+    error[unknown-option]: `mllp` has no option `prot`
+     --> config/adt.star:1:29
+      |
+    1 | inbound("IB_ACME_ADT", mllp(prot = 2600), router = "acme_adt_ruoter")
+      |                             ^^^^
+      |
+      = help: did you mean `port`?
+
+    error[unknown-router]: no router is named `acme_adt_ruoter`
+     --> config/adt.star:1:52
+      |
+    1 | inbound("IB_ACME_ADT", mllp(prot = 2600), router = "acme_adt_ruoter")
+      |                                                    ^^^^^^^^^^^^^^^^^
+      |
+      = help: did you mean `acme_adt_router`?
+
+    error[undefined-value]: `acme_host` is not defined in environments/dev.toml
+     --> config/adt.star:2:37
+      |
+    2 | outbound("OB_ACME_ADT", mllp(host = env("acme_host"), port = 70000))
+      |                                     ^^^^^^^^^^^^^^^^
+      |
+      = help: add `acme_host = ...` to environments/dev.toml, set HOLDFAST_VALUE_ACME_HOST, or give a default
+
+    error[out-of-range]: `port` is 70000; a port goes from 1 to 65535
+     --> config/adt.star:2:62
+      |
+    2 | outbound("OB_ACME_ADT", mllp(host = env("acme_host"), port = 70000))
+      |                                                              ^^^^^
+
+    warning[unused-router]: no inbound uses the router `acme_adt_router`
+     --> config/adt.star:5:5
+      |
+    5 | def acme_adt_router(msg):
+      |     ^^^^^^^^^^^^^^^
+
+    error[unknown-handler]: no handler is named `acme_adt_handlr`
+     --> config/adt.star:6:13
+      |
+    6 |     return ["acme_adt_handlr"]
+      |             ^^^^^^^^^^^^^^^^^
+      |
+      = help: did you mean `acme_adt_handler`?
+
+    warning[unused-handler]: no router names the handler `acme_adt_handler`
+     --> config/adt.star:9:5
+      |
+    9 | def acme_adt_handler(msg):
+      |     ^^^^^^^^^^^^^^^^
+
+    error[unknown-outbound]: no outbound is named `OB_ACME_ADR`
+      --> config/adt.star:10:17
+       |
+    10 |     return send("OB_ACME_ADR", msg)
+       |                 ^^^^^^^^^^^^^
+       |
+       = help: did you mean `OB_ACME_ADT`?
+    "#);
 }
 
 #[test]
 fn names_that_nobody_carries_are_found() {
-    check("inbound(\"IB_A\", timer(), router = \"x\")\n", &[]);
+    let feed = "inbound(\"IB_A\", timer(), router = \"r\")\ninbound(\"IB_P\", passthrough(), router = \"r\")\noutbound(\"OB_A\", file(directory = \"d\"))\n";
+    let with = |code: &str, expected: &[&str]| check(&format!("{feed}{code}"), expected);
+    with(
+        "@router\ndef r(msg):\n    return [\"h\"] + ([\"i\"] if msg.type == \"ADT\" else [\"g\"])\n@handler\ndef h(msg): return [send(\"OB_A\", msg), send(\"IB_P\", msg)]\n",
+        &[
+            "config/a.star:6:22: error[unknown-handler]: no handler is named `i` [did you mean `h`?]",
+            "config/a.star:6:54: error[unknown-handler]: no handler is named `g` [did you mean `h`?]",
+        ],
+    );
+    with(
+        "@router\ndef r(msg): return \"OB_A\"\n@handler\ndef h(msg): return send(\"IB_A\", msg)\n",
+        &[
+            "config/a.star:5:20: error[unknown-handler]: no handler is named `OB_A` [a router names handlers; a handler sends to connections]",
+            "config/a.star:7:5: warning[unused-handler]: no router names the handler `h`",
+            "config/a.star:7:25: error[unknown-outbound]: `IB_A` is an inbound with the connector `timer` [a handler sends to outbounds, and to inbounds with the connector `passthrough()`]",
+        ],
+    );
+    with(
+        "@handler\ndef r(msg): pass\n",
+        &[
+            "config/a.star:1:35: error[unknown-router]: no router is named `r` [`r` is a handler: an inbound names a router, and the router names handlers]",
+            "config/a.star:2:41: error[unknown-router]: no router is named `r` [`r` is a handler: an inbound names a router, and the router names handlers]",
+            "config/a.star:5:5: warning[unused-handler]: no router names the handler `r`",
+        ],
+    );
+}
+
+#[test]
+fn unknown_names_types_and_parameters_are_found_before_any_message() {
+    check(
+        "@handler\ndef h(msg):\n    return sned(\"OB_A\", msg)\n",
+        &["config/a.star:3:12: error[unknown-name]: Variable `sned` not found [did you mean `send`?]"],
+    );
+    check(
+        "@handler\ndef h(msg: Message):\n    msg.coppy()\n    return pad_left(1, 2)\n",
+        &[
+            "config/a.star:2:5: warning[unused-handler]: no router names the handler `h`",
+            "config/a.star:3:9: error[type]: The attribute `coppy` is not available on the type `Message`",
+            "config/a.star:4:21: error[type]: Expected type `str` but got `int`",
+        ],
+    );
+    check(
+        "@handler\ndef h(): pass\n@test\ndef t(msg): pass\n",
+        &[
+            "config/a.star:2:5: error[wrong-parameters]: the handler `h` must take one parameter, the message: `def h(msg):`",
+            "config/a.star:2:5: warning[unused-handler]: no router names the handler `h`",
+            "config/a.star:4:5: error[wrong-parameters]: the test `t` must take no parameter",
+        ],
+    );
+    check(
+        "print(\"x\")\n",
+        &[
+            "config/a.star:1:1: error[unknown-name]: Variable `print` not found [use `log(\"text\")`: it goes to the message's trail]",
+        ],
+    );
+    check(
+        "def helper(a):\n    b = 1\n    if a:\n        return 1\n",
+        &[
+            "config/a.star:1:1: warning[lint]: No `return` at the end, but function `helper` seems to want one due to config/a.star:4:9-17",
+            "config/a.star:2:5: warning[lint]: Unused assignment of `b`",
+        ],
+    );
+    check(
+        "handler(5)\n",
+        &["config/a.star:1:1: error[evaluation]: `handler` wants a function, not a value of type `int`"],
+    );
+    check(
+        "send(\"OB_A\", \"x\")\n",
+        &[
+            "config/a.star:1:1: error[evaluation]: `send` works on a message: call it in a router, handler or test",
+        ],
+    );
 }
 
 #[test]

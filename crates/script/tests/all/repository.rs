@@ -44,7 +44,7 @@ fn helpers_are_loaded_by_siblings_only() {
         ),
         (
             "load(\"_loop.star\", \"X\")",
-            "config/_loop2.star:1:1: error[load-cycle]: `_loop.star` loads itself",
+            "config/_loop2.star:1:6: error[load-cycle]: `_loop.star` loads itself",
         ),
         ("load(\"_a.star\", \"Y\")", "Y"),
     ] {
