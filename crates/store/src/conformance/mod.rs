@@ -34,13 +34,15 @@ pub use crash::{CrashWriter, verify_after_crash};
 /// Opens the case's store. The first call makes it; later calls open what the earlier ones left, after
 /// the earlier handle was closed.
 #[derive(Clone)]
-pub struct Fixture(Arc<dyn Fn() -> BoxFuture<'static, Result<Arc<dyn Store>, Error>> + Send + Sync>);
+pub struct Fixture(Arc<dyn Fn() -> Opening + Send + Sync>);
+
+type Opening = BoxFuture<'static, Result<Arc<dyn Store>, Error>>;
 
 impl Fixture {
     /// From the backend's way of opening.
     pub fn new<F>(open: F) -> Fixture
     where
-        F: Fn() -> BoxFuture<'static, Result<Arc<dyn Store>, Error>> + Send + Sync + 'static,
+        F: Fn() -> Opening + Send + Sync + 'static,
     {
         Fixture(Arc::new(open))
     }

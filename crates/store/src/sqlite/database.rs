@@ -67,7 +67,7 @@ pub(super) fn open_for_reading(file: &Path) -> Result<Connection, Error> {
     let connection = Connection::open_with_flags(file, flags).map_err(&fault)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(&fault)?;
     connection
-        .pragma_update(None, "cache_size", -4_096)
+        .pragma_update(None, "cache_size", -1_024)
         .map_err(&fault)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)

@@ -10,7 +10,7 @@ use super::database;
 use super::layout::Layout;
 use crate::Error;
 
-/// Connections that lie idle; each costs some file handles and up to 4 MiB of page cache.
+/// Connections that lie idle; each costs some file handles and up to 1 MiB of page cache.
 const IDLE_MAX: usize = 24;
 /// Stands for the control file, which no segment's number is.
 pub(super) const CONTROL: u32 = 0;

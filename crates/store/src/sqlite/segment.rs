@@ -1,6 +1,6 @@
 //! One segment's file: making it, opening it, its shard row.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use model::{Epoch, Term, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -117,7 +117,7 @@ pub(super) fn newest_row(connection: &Connection) -> rusqlite::Result<Option<i64
 }
 
 /// Whether the file holds no row at all.
-pub(super) fn is_empty(file: &PathBuf) -> Result<bool, Error> {
+pub(super) fn is_empty(file: &Path) -> Result<bool, Error> {
     let connection = database::open_for_reading(file)?;
     let fault = fault::opening(file);
     let tables: i64 = connection

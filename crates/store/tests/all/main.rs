@@ -1,4 +1,5 @@
 //! The store's tests that need whole stores, processes or file systems.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod conformance;
 mod crash;
