@@ -134,7 +134,7 @@ pub(crate) async fn census(State(app): State<Arc<App>>, query: Pairs) -> Result<
 pub(crate) async fn find(app: &App, id: MessageId) -> Result<MessageView, Error> {
     app.node.message(id).await?.ok_or_else(|| {
         Error::not_found(format!("there is no message {id}"))
-            .hint("look for it with /api/v1/messages?control_id=...")
+            .hint("find its id in the list of messages, by control id for example")
     })
 }
 

@@ -244,7 +244,7 @@ fn picture(message: &Message) -> String {
             .map(|by| format!(" (by {by})"))
             .unwrap_or_default();
         let at = paint(FAINT, &entry.at.to_string());
-        text.push_str(&format!("  {at}  {:<14} {}{by}\n", entry.what, entry.detail));
+        text.push_str(&format!("  {at}  {:<15} {}{by}\n", entry.what, entry.detail));
     }
     text
 }
@@ -309,7 +309,7 @@ mod tests {
             "control id  M1",
             "waits: lab: connection refused",
             "3-9  relay -> lab: waiting, changed",
-            "2026-02-01T08:30:00.000000Z  received       120 bytes by adt",
+            "2026-02-01T08:30:00.000000Z  received        120 bytes by adt",
             "from its router (by ana)",
         ];
         let mut rest = text.as_str();

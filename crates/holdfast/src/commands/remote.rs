@@ -50,9 +50,9 @@ impl Actor {
 /// is the caller's use of the command.
 pub(crate) fn explain(error: Error) -> anyhow::Error {
     let usage = matches!(error, Error::Address(_)) || matches!(error.status(), Some(400 | 404));
-    let Some(hint) = error.hint() else {
-        return error.into();
-    };
+    let hint = error
+        .hint()
+        .unwrap_or_else(|| "see what the command takes: add --help".to_owned());
     let text = error.to_string();
     let advice = if usage {
         Advice::usage(text, hint)

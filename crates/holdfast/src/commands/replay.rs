@@ -128,6 +128,7 @@ fn tell(out: &Output, id: Option<MessageId>, done: &Replayed) {
     }
     let rows = thousands(done.rows);
     match (id, done.preview) {
+        (_, true) if done.rows == 1 => out.line("1 dead letter would be replayed"),
         (_, true) => out.line(&format!("{rows} dead letters would be replayed")),
         (Some(id), false) => {
             out.line(&format!("message {id}: {rows} put back"));
