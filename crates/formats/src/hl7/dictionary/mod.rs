@@ -170,6 +170,8 @@ pub struct ComponentDef {
     pub title: &'static str,
     /// Its own data type.
     pub data_type: &'static str,
+    /// The primitive that it, or its first subcomponent, is.
+    pub primitive: &'static str,
     /// HL7 table number of its values.
     pub table: Option<u16>,
 }

@@ -1,5 +1,7 @@
 //! Reads the dictionary's text files. The line format is described in the parent module.
 
+use std::collections::HashMap;
+
 use super::{Change, ComponentDef, DataTypeDef, FieldDef, Optionality, SegmentDef, TableDef, Version};
 
 /// Lines that say something, with their 1-based number.
@@ -146,7 +148,22 @@ pub(super) fn types(text: &'static str) -> Result<Vec<DataTypeDef>, String> {
         }
         owner.components.push(component);
     }
+    resolve_primitives(&mut types);
     Ok(types)
+}
+
+/// Follows the first components of each component's type down to a primitive.
+fn resolve_primitives(types: &mut [DataTypeDef]) {
+    let first: HashMap<&str, &'static str> = types
+        .iter()
+        .filter_map(|known| Some((known.name, known.components.first()?.data_type)))
+        .collect();
+    for part in types.iter_mut().flat_map(|known| &mut known.components) {
+        // Types nest three deep at most; the bound keeps a slip in the text from running in a circle.
+        for _ in 0..4 {
+            part.primitive = first.get(part.primitive).copied().unwrap_or(part.primitive);
+        }
+    }
 }
 
 fn component(line: &'static str) -> Option<ComponentDef> {
@@ -161,6 +178,7 @@ fn component(line: &'static str) -> Option<ComponentDef> {
         number,
         title: rest,
         data_type,
+        primitive: data_type,
         table,
     })
 }

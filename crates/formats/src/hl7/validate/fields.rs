@@ -1,6 +1,7 @@
 //! Holds the fields of each segment against the dictionary.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::{Coverage, Findings, Options, Tables, values};
 use crate::hl7::dictionary::{self, FieldDef, FieldRules, Optionality, Version};
@@ -114,6 +115,23 @@ pub(super) fn check(
     }
 }
 
+/// Where in a field.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    repetition: Option<usize>,
+    component: Option<u16>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(repetition) = self.repetition {
+            write!(f, "({repetition})")?;
+        }
+        self.component
+            .map_or(Ok(()), |component| write!(f, ".{component}"))
+    }
+}
+
 struct Checker<'a> {
     segment: &'a Segment<'a>,
     separators: Separators,
@@ -132,7 +150,12 @@ impl Checker<'_> {
         if value.is_empty() {
             let missing = rules.optionality == Optionality::Required || self.is_needed(field.number);
             if missing && self.options.required {
-                self.add(101, field.number, "", &format!("{} is required", field.title));
+                self.add(
+                    101,
+                    field.number,
+                    Place::default(),
+                    &format!("{} is required", field.title),
+                );
             }
             return;
         }
@@ -149,7 +172,12 @@ impl Checker<'_> {
         let may_repeat =
             rules.repeats || rules.optionality == Optionality::Backward || rules.data_type == "*";
         if repetitions > 1 && !may_repeat && self.options.required {
-            self.add(102, field.number, "", &format!("{} does not repeat", field.title));
+            self.add(
+                102,
+                field.number,
+                Place::default(),
+                &format!("{} does not repeat", field.title),
+            );
         }
         let pieces: Box<dyn Iterator<Item = &str>> = match separator {
             Some(separator) => Box::new(value.split(separator)),
@@ -159,12 +187,11 @@ impl Checker<'_> {
             if self.findings.full() {
                 return;
             }
-            let place = if repetitions > 1 {
-                format!("({})", at + 1)
-            } else {
-                String::new()
+            let place = Place {
+                repetition: (repetitions > 1).then_some(at + 1),
+                component: None,
             };
-            self.repetition(field, &rules, piece, &place);
+            self.repetition(field, &rules, piece, place);
         }
     }
 
@@ -178,7 +205,7 @@ impl Checker<'_> {
         }
     }
 
-    fn repetition(&mut self, field: &FieldDef, rules: &FieldRules, value: &str, place: &str) {
+    fn repetition(&mut self, field: &FieldDef, rules: &FieldRules, value: &str, place: Place) {
         if value.is_empty() || value == NULL {
             return;
         }
@@ -222,10 +249,13 @@ impl Checker<'_> {
             );
         }
         for (part, text) in definition.components.iter().zip(value.split(component)) {
-            let inside = format!("{place}.{}", part.number);
+            let inside = Place {
+                component: Some(part.number),
+                ..place
+            };
             let text = self.first_subcomponent(text);
-            self.primitive(field, simple(part.data_type), text, &inside, part.title);
-            self.table(field, part.table, text, &inside);
+            self.primitive(field, part.primitive, text, inside, part.title);
+            self.table(field, part.table, text, inside);
         }
     }
 
@@ -245,7 +275,7 @@ impl Checker<'_> {
         }
     }
 
-    fn primitive(&mut self, field: &FieldDef, data_type: &str, value: &str, place: &str, title: &str) {
+    fn primitive(&mut self, field: &FieldDef, data_type: &str, value: &str, place: Place, title: &str) {
         if value.is_empty() || value == NULL || !self.options.types {
             return;
         }
@@ -254,7 +284,7 @@ impl Checker<'_> {
         }
     }
 
-    fn table(&mut self, field: &FieldDef, number: Option<u16>, value: &str, place: &str) {
+    fn table(&mut self, field: &FieldDef, number: Option<u16>, value: &str, place: Place) {
         if value.is_empty() || value == NULL {
             return;
         }
@@ -283,20 +313,8 @@ impl Checker<'_> {
         }
     }
 
-    fn add(&mut self, code: u16, number: u16, place: &str, text: &str) {
+    fn add(&mut self, code: u16, number: u16, place: Place, text: &str) {
         self.findings
             .add(code, format!("{}-{number}{place}", self.segment.path()), text);
-    }
-}
-
-/// The primitive that the first subcomponent of a component is.
-fn simple(data_type: &'static str) -> &'static str {
-    match data_type {
-        "TS" => "DTM",
-        "CQ" | "MO" => "NM",
-        other => match dictionary::data_type(other) {
-            Some(known) if known.components.is_empty() => other,
-            _ => "ST",
-        },
     }
 }
