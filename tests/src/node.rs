@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::repository::Repository;
-use crate::wait::{self, PATIENCE};
+use crate::wait::{self, Hopeless, PATIENCE};
 use crate::{binary, http, ports};
 
 /// How to start a node.
@@ -125,7 +125,7 @@ impl Node<'_> {
             let ended = child.try_wait();
             async move {
                 if let Some(status) = ended? {
-                    bail!("the node ended ({status})");
+                    bail!(Hopeless(format!("the node ended ({status})")));
                 }
                 let answer = http::get(plan.api, "/ready").await?;
                 ensure!(

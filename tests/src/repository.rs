@@ -13,13 +13,14 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// A repository with this `config/feed.star` and an empty `environments/dev.toml`.
+    /// A repository with this `config/feed.star` and empty `environments/dev.toml` and `holdfast.toml`.
     pub fn new(feed: &str) -> Result<Repository> {
         let repository = Repository {
             folder: TempDir::with_prefix("holdfast-e2e-")?,
         };
         repository.write("config/feed.star", feed)?;
         repository.write("environments/dev.toml", "")?;
+        repository.write("holdfast.toml", "")?;
         fs::create_dir(repository.data())?;
         Ok(repository)
     }

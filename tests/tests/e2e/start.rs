@@ -220,6 +220,13 @@ async fn an_unknown_setting_in_the_environment_is_refused() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_without_settings_runs_on_the_defaults() -> Result<()> {
+    let site = Site::relay().await?;
+    fs::remove_file(site.repository.root().join("holdfast.toml"))?;
+    stop(site.plan.start().await?).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn variables_of_the_command_line_are_not_mistaken_for_settings() -> Result<()> {
     let site = Site::relay().await?;
     let plan = Plan::new(&site.repository)
