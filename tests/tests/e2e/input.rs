@@ -14,6 +14,9 @@ enum Answer {
     Taken,
     /// AR or AE, and it is stored as ERROR.
     Refused,
+    /// Stored as ERROR with the reason in its trail. The answer may be AA: an inbound that is not strict
+    /// looks at the header's frame only, and the character set shows when a function reads the message.
+    Unreadable,
 }
 
 fn segments(count: usize) -> Vec<u8> {
@@ -59,16 +62,25 @@ async fn content_of_any_kind_gets_a_clear_answer_and_a_place_in_the_store() -> R
             b"PID|1\rMSH|^~\\&|A\r".to_vec(),
             Answer::Refused,
         ),
-        ("UTF-16 by name", charset("UNICODE UTF-16", b"X"), Answer::Refused),
+        (
+            "UTF-16 by name",
+            charset("UNICODE UTF-16", b"X"),
+            Answer::Unreadable,
+        ),
         (
             "an unknown character set",
             charset("EBCDIC", b"X"),
-            Answer::Refused,
+            Answer::Unreadable,
         ),
         (
             "a header alone",
             b"MSH|^~\\&|SENDER|HOSPITAL|HOLDFAST|HOLDFAST|20260101120000||ADT^A01|ALONE|P|2.5.1\r".to_vec(),
             Answer::Taken,
+        ),
+        (
+            "Latin-1 that says it is UTF-8",
+            charset("UNICODE UTF-8", b"M\xfcller"),
+            Answer::Unreadable,
         ),
         ("Latin-1 by name", charset("8859/1", b"M\xfcller"), Answer::Taken),
         ("10,000 segments", segments(10_000), Answer::Taken),
@@ -97,6 +109,15 @@ async fn content_of_any_kind_gets_a_clear_answer_and_a_place_in_the_store() -> R
                 ensure!(code == "AR" || code == "AE", "{case}: answered {code}");
                 refused += 1;
                 site.count_at("ERROR", refused).await.context(case)?;
+            }
+            Answer::Unreadable => {
+                refused += 1;
+                site.count_at("ERROR", refused).await.context(case)?;
+                let detail = site.ends_as("CHARSET", "ERROR").await.context(case)?.to_string();
+                ensure!(
+                    detail.contains("cannot be read as HL7"),
+                    "{case}: its trail must say why: {detail}"
+                );
             }
         }
         // The same connection goes on: one bad message is no reason to hang up.
