@@ -23,7 +23,11 @@ impl Budget {
     pub(crate) fn hold<T>(self: &Arc<Budget>, value: T, bytes: usize) -> Option<Held<T>> {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         let before = self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let held = Held { value, bytes, budget: Arc::clone(self) };
+        let held = Held {
+            value,
+            bytes,
+            budget: Arc::clone(self),
+        };
         (before.saturating_add(bytes) <= self.limit_bytes).then_some(held)
     }
 
@@ -31,7 +35,11 @@ impl Budget {
     pub(crate) fn hold_now<T>(self: &Arc<Budget>, value: T, bytes: usize) -> Held<T> {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Held { value, bytes, budget: Arc::clone(self) }
+        Held {
+            value,
+            bytes,
+            budget: Arc::clone(self),
+        }
     }
 
     /// Bytes held now.

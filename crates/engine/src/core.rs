@@ -122,7 +122,10 @@ impl Core {
                     Err(CommitError::Rejected(reason)) => results[index] = Some(Err(reason)),
                     Err(CommitError::Unavailable(reason)) => {
                         if !std::mem::replace(&mut warned, true) {
-                            tracing::error!(reason, "the store cannot write; the engine waits and tries again");
+                            tracing::error!(
+                                reason,
+                                "the store cannot write; the engine waits and tries again"
+                            );
                         }
                         again.push(index);
                     }
@@ -140,7 +143,10 @@ impl Core {
         if warned {
             tracing::info!("the store writes again");
         }
-        Ok(results.into_iter().map(|result| result.expect("every unit was answered")).collect())
+        Ok(results
+            .into_iter()
+            .map(|result| result.expect("every unit was answered"))
+            .collect())
     }
 
     /// Waits, unless the node stops first.
@@ -155,7 +161,10 @@ impl Core {
     pub(crate) fn fail(&self, reason: &str) {
         let mut fatal = self.fatal.lock();
         if fatal.is_none() {
-            tracing::error!(reason, "this node stops: start it again and it recovers from the store");
+            tracing::error!(
+                reason,
+                "this node stops: start it again and it recovers from the store"
+            );
             *fatal = Some(reason.to_owned());
         }
         self.closing.cancel();
@@ -168,12 +177,16 @@ impl Core {
         &self,
         code: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R, String> {
-        let permit = Arc::clone(&self.workers).acquire_owned().await.map_err(|error| error.to_string())?;
+        let permit = Arc::clone(&self.workers)
+            .acquire_owned()
+            .await
+            .map_err(|error| error.to_string())?;
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             code()
         });
-        task.map(|result| result.map_err(|error| format!("the worker thread failed: {error}"))).await
+        task.map(|result| result.map_err(|error| format!("the worker thread failed: {error}")))
+            .await
     }
 
     /// Counts rows that no connection or function of this configuration will take.

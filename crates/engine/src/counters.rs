@@ -37,8 +37,13 @@ const FIGURES: [(Figure, &str); 8] = [
 impl Counters {
     /// Counters labelled with a connection's or handler's name.
     pub(crate) fn new(name: &str) -> Counters {
-        let figures = FIGURES
-            .map(|(figure, metric)| (figure, AtomicU64::new(0), metrics::counter!(metric, "name" => name.to_owned())));
+        let figures = FIGURES.map(|(figure, metric)| {
+            (
+                figure,
+                AtomicU64::new(0),
+                metrics::counter!(metric, "name" => name.to_owned()),
+            )
+        });
         Counters { figures }
     }
 

@@ -59,14 +59,27 @@ pub enum DryRunError {
 }
 
 /// Runs the router of `inbound` and the handlers that it names on one message.
-pub fn run(project: &Project, inbound: &str, body: Bytes, received_at: Timestamp) -> Result<DryRun, DryRunError> {
-    let declared =
-        project.graph.inbounds.get(inbound).ok_or_else(|| DryRunError::UnknownInbound(inbound.to_owned()))?;
+pub fn run(
+    project: &Project,
+    inbound: &str,
+    body: Bytes,
+    received_at: Timestamp,
+) -> Result<DryRun, DryRunError> {
+    let declared = project
+        .graph
+        .inbounds
+        .get(inbound)
+        .ok_or_else(|| DryRunError::UnknownInbound(inbound.to_owned()))?;
     let content = match declared.format {
         Format::Raw => script::Content::Raw(body.clone()),
         Format::Hl7 => script::Content::Hl7(formats::hl7::Message::parse(body.clone())?),
     };
-    let incoming = script::Incoming { content, received_at, inbound: Arc::from(inbound), id: "0-0".to_owned() };
+    let incoming = script::Incoming {
+        content,
+        received_at,
+        inbound: Arc::from(inbound),
+        id: "0-0".to_owned(),
+    };
     let routed = project.program.route(&declared.router, &incoming);
     let mut dry = DryRun {
         inbound: inbound.to_owned(),
@@ -100,18 +113,32 @@ fn handle(
         Err(fault) => Err(fault.detail),
         Ok(handled) => {
             log.extend(handled.log);
-            Ok(handled.sends.into_iter().map(|send| dry_send(send, body)).collect())
+            Ok(handled
+                .sends
+                .into_iter()
+                .map(|send| dry_send(send, body))
+                .collect())
         }
     };
-    HandlerRun { handler: handler.to_owned(), sends }
+    HandlerRun {
+        handler: handler.to_owned(),
+        sends,
+    }
 }
 
 fn dry_send(send: script::Send, body: &Bytes) -> DrySend {
     let after = send.body.unwrap_or_else(|| body.clone());
     let changed = after != *body;
-    DrySend { destination: send.destination.to_string(), before: lines(body), after: lines(&after), changed }
+    DrySend {
+        destination: send.destination.to_string(),
+        before: lines(body),
+        after: lines(&after),
+        changed,
+    }
 }
 
 fn lines(body: &Bytes) -> String {
-    String::from_utf8_lossy(body).replace("\r\n", "\n").replace('\r', "\n")
+    String::from_utf8_lossy(body)
+        .replace("\r\n", "\n")
+        .replace('\r', "\n")
 }

@@ -28,8 +28,13 @@ pub(crate) struct Track {
 
 impl Track {
     /// A message that waits for its router.
-    pub(crate) const RECEIVED: Track =
-        Track { steps: 1, sends: 0, reached: false, unrouted: false, failed: false };
+    pub(crate) const RECEIVED: Track = Track {
+        steps: 1,
+        sends: 0,
+        reached: false,
+        unrouted: false,
+        failed: false,
+    };
 
     fn verdict(&self) -> Option<Disposition> {
         if self.steps > 0 || self.sends > 0 {
@@ -173,11 +178,23 @@ mod tests {
             (vec![Routed(1), filtered], Some(Disposition::Filtered)),
             (vec![Routed(1), one_send], None),
             (vec![Routed(1), one_send, Delivered], Some(Disposition::Processed)),
-            (vec![Routed(2), filtered, one_send, Delivered], Some(Disposition::Processed)),
+            (
+                vec![Routed(2), filtered, one_send, Delivered],
+                Some(Disposition::Processed),
+            ),
             (vec![Routed(2), one_send, Delivered], None),
-            (vec![Routed(2), one_send, Delivered, StepFailed], Some(Disposition::Error)),
-            (vec![Routed(1), Handled { sends: 2, passed: 0 }, SendFailed, Delivered], Some(Disposition::Error)),
-            (vec![Routed(1), Handled { sends: 0, passed: 1 }], Some(Disposition::Processed)),
+            (
+                vec![Routed(2), one_send, Delivered, StepFailed],
+                Some(Disposition::Error),
+            ),
+            (
+                vec![Routed(1), Handled { sends: 2, passed: 0 }, SendFailed, Delivered],
+                Some(Disposition::Error),
+            ),
+            (
+                vec![Routed(1), Handled { sends: 0, passed: 1 }],
+                Some(Disposition::Processed),
+            ),
         ] {
             assert_eq!(verdict(&steps), expected, "{steps:?}");
         }

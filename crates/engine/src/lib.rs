@@ -23,8 +23,8 @@ pub use node::{Node, StartError, StopReport};
 pub use operator::{CommandError, Replay, Replayed};
 pub use project::Project;
 pub use reads::{
-    ClusterStatus, ConnectionView, DeadLetterQuery, DeadLetterView, MessageLine, MessageQuery, MessageView, ReadError,
-    SendView, TrailEntry,
+    ClusterStatus, ConnectionView, DeadLetterQuery, DeadLetterView, MessageLine, MessageQuery, MessageView,
+    ReadError, SendView, TrailEntry,
 };
 pub use settings::Settings;
 pub use store::views::Page;

@@ -16,7 +16,10 @@ pub(crate) struct Names {
 
 impl Names {
     /// Numbers all of `wanted` (adding new ones durably) and reads the rest of the dictionary.
-    pub(crate) async fn load(store: &dyn Store, wanted: &[(NameKind, String)]) -> Result<Names, store::Error> {
+    pub(crate) async fn load(
+        store: &dyn Store,
+        wanted: &[(NameKind, String)],
+    ) -> Result<Names, store::Error> {
         store.name_ids(wanted).await?;
         let mut names = Names::default();
         for (id, kind, name) in store.names().await? {
@@ -34,6 +37,8 @@ impl Names {
 
     /// The name of a number; a question mark for one that was never given out.
     pub(crate) fn name(&self, id: NameId) -> Arc<str> {
-        self.by_id.get(&id).map_or_else(|| Arc::from("?"), |(_, name)| Arc::clone(name))
+        self.by_id
+            .get(&id)
+            .map_or_else(|| Arc::from("?"), |(_, name)| Arc::clone(name))
     }
 }

@@ -62,7 +62,11 @@ const RECOVERY_PAGE: usize = 5000;
 
 impl Node {
     /// Takes the lease, recovers, starts every lane and listener.
-    pub async fn start(settings: Settings, project: Project, store: Arc<dyn Store>) -> Result<Arc<Node>, StartError> {
+    pub async fn start(
+        settings: Settings,
+        project: Project,
+        store: Arc<dyn Store>,
+    ) -> Result<Arc<Node>, StartError> {
         let term = store.acquire(&settings.node.id).await?;
         let graph = &project.graph;
         let wanted: Vec<(NameKind, String)> = (graph.inbounds.keys().map(|name| (NameKind::Inbound, name)))
@@ -134,40 +138,62 @@ impl Node {
         let mut tasks = self.tasks.lock();
         for lane in self.core.inbounds.values() {
             let (core, lane) = (Arc::clone(&self.core), Arc::clone(lane));
-            tasks.push(supervise(Arc::clone(&self.core), Arc::clone(&lane.name), "router lane", move |again| {
-                if again {
-                    lane.lane.with(|window| window.restart());
-                }
-                stage::route::run(Arc::clone(&core), Arc::clone(&lane)).boxed()
-            }));
+            tasks.push(supervise(
+                Arc::clone(&self.core),
+                Arc::clone(&lane.name),
+                "router lane",
+                move |again| {
+                    if again {
+                        lane.lane.with(|window| window.restart());
+                    }
+                    stage::route::run(Arc::clone(&core), Arc::clone(&lane)).boxed()
+                },
+            ));
         }
         for lane in self.core.handlers.values() {
             let (core, lane) = (Arc::clone(&self.core), Arc::clone(lane));
-            tasks.push(supervise(Arc::clone(&self.core), Arc::clone(&lane.name), "handler lane", move |again| {
-                if again {
-                    lane.lane.with(|window| window.restart());
-                }
-                stage::handle::run(Arc::clone(&core), Arc::clone(&lane)).boxed()
-            }));
+            tasks.push(supervise(
+                Arc::clone(&self.core),
+                Arc::clone(&lane.name),
+                "handler lane",
+                move |again| {
+                    if again {
+                        lane.lane.with(|window| window.restart());
+                    }
+                    stage::handle::run(Arc::clone(&core), Arc::clone(&lane)).boxed()
+                },
+            ));
         }
         for lane in self.core.outbounds.values() {
-            let Some(sink) = sinks.remove(&lane.id) else { continue };
-            let Some(declared) = self.core.graph.outbounds.get(&*lane.name).cloned() else { continue };
+            let Some(sink) = sinks.remove(&lane.id) else {
+                continue;
+            };
+            let Some(declared) = self.core.graph.outbounds.get(&*lane.name).cloned() else {
+                continue;
+            };
             let (core, lane) = (Arc::clone(&self.core), Arc::clone(lane));
-            tasks.push(supervise(Arc::clone(&self.core), Arc::clone(&lane.name), "outbound lane", move |again| {
-                if again {
-                    lane.lane.with(|window| window.restart());
-                    *lane.schedule.lock() = Schedule::new(declared.ordering.clone(), declared.concurrency);
-                }
-                let sink = sink.another();
-                stage::outbound::run(Arc::clone(&core), Arc::clone(&lane), declared.clone(), sink).boxed()
-            }));
+            tasks.push(supervise(
+                Arc::clone(&self.core),
+                Arc::clone(&lane.name),
+                "outbound lane",
+                move |again| {
+                    if again {
+                        lane.lane.with(|window| window.restart());
+                        *lane.schedule.lock() =
+                            Schedule::new(declared.ordering.clone(), declared.concurrency);
+                    }
+                    let sink = sink.another();
+                    stage::outbound::run(Arc::clone(&core), Arc::clone(&lane), declared.clone(), sink).boxed()
+                },
+            ));
         }
     }
 
     async fn spawn_sources(&self, sources: HashMap<NameId, Box<dyn Source>>) {
         for (id, mut source) in sources {
-            let Some(lane) = self.core.inbounds.get(&id) else { continue };
+            let Some(lane) = self.core.inbounds.get(&id) else {
+                continue;
+            };
             // The first bind happens here, so that a taken port shows in the first lines of the log and
             // `ready` means bound.
             let bound = !lane.control.is_held() && bind(lane, source.as_mut()).await;
@@ -182,7 +208,10 @@ impl Node {
         self.ready.store(false, std::sync::atomic::Ordering::Release);
         self.core.closing.cancel();
         let bound = self.settings.drain();
-        while self.core.finaliser.in_flight() > 0 && started.elapsed() < bound && !self.core.stopping.is_cancelled() {
+        while self.core.finaliser.in_flight() > 0
+            && started.elapsed() < bound
+            && !self.core.stopping.is_cancelled()
+        {
             if !self.something_moves() {
                 break;
             }
@@ -191,7 +220,9 @@ impl Node {
         let left_open = self.core.finaliser.in_flight();
         self.core.stopping.cancel();
         let tasks = std::mem::take(&mut *self.tasks.lock());
-        let grace = bound.saturating_sub(started.elapsed()).max(Duration::from_secs(1));
+        let grace = bound
+            .saturating_sub(started.elapsed())
+            .max(Duration::from_secs(1));
         join_all(tasks, grace).await;
         let writer = self.verdicts.lock().take();
         if let Some(writer) = writer {
@@ -202,7 +233,10 @@ impl Node {
             tracing::warn!(error = stage::anyhow_chain(&error), "the lease was not released");
         }
         if let Err(error) = self.core.store.close().await {
-            tracing::warn!(error = stage::anyhow_chain(&error), "the store was not closed cleanly");
+            tracing::warn!(
+                error = stage::anyhow_chain(&error),
+                "the store was not closed cleanly"
+            );
         }
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(left_open, took_ms, "this node stopped");
@@ -252,7 +286,8 @@ fn supervise(
             match task.await {
                 Ok(()) => break,
                 Err(error) => {
-                    metrics::counter!("holdfast_lane_restarts_total", "name" => name.to_string()).increment(1);
+                    metrics::counter!("holdfast_lane_restarts_total", "name" => name.to_string())
+                        .increment(1);
                     tracing::error!(name = %name, %error, "the {what} failed and starts again from the store");
                 }
             }
@@ -284,7 +319,11 @@ async fn bind(lane: &InboundLane, source: &mut dyn Source) -> bool {
 /// Runs a source for the life of the node: starts it again with a growing pause when it fails, stops and
 /// starts it when an operator holds and releases it.
 async fn run_source(core: Arc<Core>, lane: Arc<InboundLane>, mut source: Box<dyn Source>, mut bound: bool) {
-    let acknowledge = core.graph.inbounds.get(&*lane.name).is_none_or(|inbound| inbound.ack == AckMode::OnCommit);
+    let acknowledge = core
+        .graph
+        .inbounds
+        .get(&*lane.name)
+        .is_none_or(|inbound| inbound.ack == AckMode::OnCommit);
     let mut pause = Duration::from_secs(1);
     while !core.closing.is_cancelled() {
         if lane.control.is_held() {
@@ -298,13 +337,18 @@ async fn run_source(core: Arc<Core>, lane: Arc<InboundLane>, mut source: Box<dyn
             *lane.source_stop.lock() = stop.clone();
             let context = SourceContext {
                 name: Arc::clone(&lane.name),
-                intake: Arc::new(Door { core: Arc::clone(&core), lane: Arc::clone(&lane) }),
+                intake: Arc::new(Door {
+                    core: Arc::clone(&core),
+                    lane: Arc::clone(&lane),
+                }),
                 acknowledge,
                 stop,
                 status: Arc::clone(&lane.status),
             };
             let started = Instant::now();
-            let ended = std::panic::AssertUnwindSafe(source.run(context)).catch_unwind().await;
+            let ended = std::panic::AssertUnwindSafe(source.run(context))
+                .catch_unwind()
+                .await;
             *lane.address.lock() = None;
             let fault = match ended {
                 Ok(Ok(())) => None,
@@ -353,8 +397,12 @@ fn inbound_lanes(project: &Project, names: &Names, rows: usize) -> HashMap<NameI
 fn handler_lanes(project: &Project, names: &Names, rows: usize) -> HashMap<NameId, Arc<HandlerLane>> {
     let lanes = project.graph.handlers.keys().filter_map(|name| {
         let id = names.id(NameKind::Handler, name)?;
-        let lane =
-            HandlerLane { id, name: name.as_str().into(), lane: Lane::new(rows), counters: Counters::new(name) };
+        let lane = HandlerLane {
+            id,
+            name: name.as_str().into(),
+            lane: Lane::new(rows),
+            counters: Counters::new(name),
+        };
         Some((id, Arc::new(lane)))
     });
     lanes.collect()
@@ -385,28 +433,44 @@ fn make_sinks(core: &Core) -> Result<HashMap<NameId, Box<dyn Sink>>, StartError>
     let mut sinks = HashMap::new();
     let mut problems = Vec::new();
     for (id, lane) in &core.outbounds {
-        let Some(declared) = core.graph.outbounds.get(&*lane.name) else { continue };
-        let Some(connector) = connectors::registry::find(&declared.connector.connector) else { continue };
+        let Some(declared) = core.graph.outbounds.get(&*lane.name) else {
+            continue;
+        };
+        let Some(connector) = connectors::registry::find(&declared.connector.connector) else {
+            continue;
+        };
         match connector.sink(&declared.connector) {
             Ok(sink) => drop(sinks.insert(*id, sink)),
             Err(found) => problems.extend(found),
         }
     }
-    if problems.is_empty() { Ok(sinks) } else { Err(StartError::Config(problems)) }
+    if problems.is_empty() {
+        Ok(sinks)
+    } else {
+        Err(StartError::Config(problems))
+    }
 }
 
 fn make_sources(core: &Core) -> Result<HashMap<NameId, Box<dyn Source>>, StartError> {
     let mut sources = HashMap::new();
     let mut problems = Vec::new();
     for (id, lane) in &core.inbounds {
-        let Some(declared) = core.graph.inbounds.get(&*lane.name) else { continue };
-        let Some(connector) = connectors::registry::find(&declared.connector.connector) else { continue };
+        let Some(declared) = core.graph.inbounds.get(&*lane.name) else {
+            continue;
+        };
+        let Some(connector) = connectors::registry::find(&declared.connector.connector) else {
+            continue;
+        };
         match connector.source(&declared.connector) {
             Ok(source) => drop(sources.insert(*id, source)),
             Err(found) => problems.extend(found),
         }
     }
-    if problems.is_empty() { Ok(sources) } else { Err(StartError::Config(problems)) }
+    if problems.is_empty() {
+        Ok(sources)
+    } else {
+        Err(StartError::Config(problems))
+    }
 }
 
 async fn apply_desired(core: &Core) -> Result<(), store::Error> {
@@ -438,7 +502,8 @@ impl Behind {
 /// Finds what is open in the store, tells the finaliser, and lets each lane read its rows page by page.
 /// Returns how many messages are open.
 async fn recover(core: &Core) -> Result<u64, store::Error> {
-    let (mut inbounds, mut handlers, mut outbounds) = <(HashMap<_, Behind>, HashMap<_, Behind>, HashMap<_, Behind>)>::default();
+    let (mut inbounds, mut handlers, mut outbounds) =
+        <(HashMap<_, Behind>, HashMap<_, Behind>, HashMap<_, Behind>)>::default();
     let mut after = MessageId::default();
     let mut total = 0;
     loop {
@@ -447,7 +512,10 @@ async fn recover(core: &Core) -> Result<u64, store::Error> {
         after = last.id;
         total += page.len() as u64;
         for open in page {
-            let mut track = Track { failed: open.dead, ..Track::default() };
+            let mut track = Track {
+                failed: open.dead,
+                ..Track::default()
+            };
             match &open.routed {
                 None => {
                     track.steps = 1;
@@ -479,19 +547,25 @@ async fn recover(core: &Core) -> Result<u64, store::Error> {
     }
     for (id, behind) in inbounds {
         match core.inbounds.get(&id) {
-            Some(lane) => lane.lane.with(|window| window.start_behind(behind.upto, behind.count)),
+            Some(lane) => lane
+                .lane
+                .with(|window| window.start_behind(behind.upto, behind.count)),
             None => core.orphan(id, behind.count),
         }
     }
     for (id, behind) in handlers {
         match core.handlers.get(&id) {
-            Some(lane) => lane.lane.with(|window| window.start_behind(behind.upto, behind.count)),
+            Some(lane) => lane
+                .lane
+                .with(|window| window.start_behind(behind.upto, behind.count)),
             None => core.orphan(id, behind.count),
         }
     }
     for (id, behind) in outbounds {
         match core.outbounds.get(&id) {
-            Some(lane) => lane.lane.with(|window| window.start_behind(behind.upto, behind.count)),
+            Some(lane) => lane
+                .lane
+                .with(|window| window.start_behind(behind.upto, behind.count)),
             None => core.orphan(id, behind.count),
         }
     }

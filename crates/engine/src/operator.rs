@@ -64,6 +64,9 @@ pub struct Replayed {
     pub skipped: Vec<String>,
 }
 
+/// The detail of the event that precedes sends which a replay copied.
+const TO_DESTINATION: &str = "to its destination";
+
 impl Node {
     /// Replays one message from a stage.
     pub async fn replay(&self, id: MessageId, from: &Replay, actor: &str) -> Result<Replayed, CommandError> {
@@ -79,7 +82,10 @@ impl Node {
                 self.replay_sends(&detail, sends, Vec::new(), actor).await?
             }
         };
-        Ok(Replayed { rows, ..Replayed::default() })
+        Ok(Replayed {
+            rows,
+            ..Replayed::default()
+        })
     }
 
     /// Replays dead letters by filter, each from the stage where it died. With `preview` only counts.
@@ -90,7 +96,10 @@ impl Node {
         actor: &str,
     ) -> Result<Replayed, CommandError> {
         let mut filter = self.dead_letter_filter(query)?;
-        let mut done = Replayed { preview, ..Replayed::default() };
+        let mut done = Replayed {
+            preview,
+            ..Replayed::default()
+        };
         loop {
             let page = self.core.store.dead_letters(&filter).await?;
             for dead in page.items {
@@ -120,12 +129,19 @@ impl Node {
         });
         match dead.stage {
             Stage::Ingress => self.replay_ingress(&detail, vec![resolved], actor).await,
-            Stage::Routed => self.replay_routed(&detail, vec![dead.at_name], vec![resolved], actor).await,
+            Stage::Routed => {
+                self.replay_routed(&detail, vec![dead.at_name], vec![resolved], actor)
+                    .await
+            }
             Stage::Outbound => {
-                let send = dead.send.and_then(|send| detail.sends.iter().find(|known| known.id == send));
-                let send = send.ok_or_else(|| CommandError::NotFound(format!("the send of {} is gone", dead.row)))?;
+                let send = dead
+                    .send
+                    .and_then(|send| detail.sends.iter().find(|known| known.id == send));
+                let send =
+                    send.ok_or_else(|| CommandError::NotFound(format!("the send of {} is gone", dead.row)))?;
                 let again = self.send_again(&detail, send, send.destination);
-                self.replay_sends(&detail, vec![again], vec![resolved], actor).await
+                self.replay_sends(&detail, vec![again], vec![resolved], actor)
+                    .await
             }
         }
     }
@@ -144,26 +160,47 @@ impl Node {
         let id = detail.summary.id;
         let lane = self.core.inbounds.get(&detail.summary.inbound).ok_or_else(|| {
             let name = self.core.names.name(detail.summary.inbound);
-            CommandError::Refused(format!("{name} is not in the configuration: bring it back, then replay"))
+            CommandError::Refused(format!(
+                "{name} is not in the configuration: bring it back, then replay"
+            ))
         })?;
         if self.core.finaliser.is_open(id) {
-            return Err(CommandError::Refused(format!("message {id} is still in flight: wait until it ended")));
+            return Err(CommandError::Refused(format!(
+                "message {id} is still in flight: wait until it ended"
+            )));
         }
         let failed = self.stays_failed(detail, &extra);
         let mut entries = vec![
             event(id, None, EventKind::Replayed, "from its router", actor),
-            Entry::Disposition(NewDisposition { message: id, disposition: Disposition::Received }),
+            Entry::Disposition(NewDisposition {
+                message: id,
+                disposition: Disposition::Received,
+            }),
         ];
         entries.extend(extra);
         self.write(entries).await?;
-        self.core.finaliser.open(id, Track { failed, ..Track::RECEIVED });
+        self.core.finaliser.open(
+            id,
+            Track {
+                failed,
+                ..Track::RECEIVED
+            },
+        );
         lane.lane.inject(IngressRow { id, work: None });
         Ok(1)
     }
 
-    fn handlers_to_replay(&self, detail: &MessageDetail, names: &[String]) -> Result<Vec<NameId>, CommandError> {
+    fn handlers_to_replay(
+        &self,
+        detail: &MessageDetail,
+        names: &[String],
+    ) -> Result<Vec<NameId>, CommandError> {
         if names.is_empty() {
-            let last = detail.routed.last().map(|(_, _, handlers)| handlers.clone()).unwrap_or_default();
+            let last = detail
+                .routed
+                .last()
+                .map(|(_, _, handlers)| handlers.clone())
+                .unwrap_or_default();
             if last.is_empty() {
                 let text = "its router named no handler: replay it from ingress, or name handlers";
                 return Err(CommandError::Refused(text.to_owned()));
@@ -190,17 +227,32 @@ impl Node {
         let id = detail.summary.id;
         let failed = self.stays_failed(detail, &extra);
         if self.core.finaliser.is_open(id) {
-            return Err(CommandError::Refused(format!("message {id} is still in flight: wait until it ended")));
+            return Err(CommandError::Refused(format!(
+                "message {id} is still in flight: wait until it ended"
+            )));
         }
         let mut entries = vec![
-            Entry::Routed(NewRouted { message: id, handlers: handlers.clone() }),
+            Entry::Routed(NewRouted {
+                message: id,
+                handlers: handlers.clone(),
+            }),
             event(id, None, EventKind::Replayed, "from its handlers", actor),
-            Entry::Disposition(NewDisposition { message: id, disposition: Disposition::Routed }),
+            Entry::Disposition(NewDisposition {
+                message: id,
+                disposition: Disposition::Routed,
+            }),
         ];
         entries.extend(extra);
         let rows = self.write(entries).await?;
         let steps = u32::try_from(handlers.len()).unwrap_or(u32::MAX);
-        self.core.finaliser.open(id, Track { steps, failed, ..Track::default() });
+        self.core.finaliser.open(
+            id,
+            Track {
+                steps,
+                failed,
+                ..Track::default()
+            },
+        );
         let row = rows.first().copied().unwrap_or_default();
         for handler in &handlers {
             self.core.push_handler(*handler, row, id, None);
@@ -208,19 +260,47 @@ impl Node {
         Ok(u64::from(steps))
     }
 
-    fn sends_to_replay(&self, detail: &MessageDetail, to: Option<&str>) -> Result<Vec<NewSend>, CommandError> {
+    fn sends_to_replay(
+        &self,
+        detail: &MessageDetail,
+        to: Option<&str>,
+    ) -> Result<Vec<NewSend>, CommandError> {
+        // What the handlers sent last, without the copies that earlier replays made of it.
         let last_row = detail.routed.last().map_or(RowId::ZERO, |(row, _, _)| *row);
-        let current = detail.sends.iter().filter(|send| send.id.0 > last_row);
+        let is_copy = |event: &&store::views::Event| {
+            event.kind == EventKind::Replayed && event.detail == TO_DESTINATION && event.row > last_row
+        };
+        let copies_from = detail
+            .events
+            .iter()
+            .find(is_copy)
+            .map_or(RowId::MAX, |event| event.row);
+        let current = detail
+            .sends
+            .iter()
+            .filter(|send| (last_row..copies_from).contains(&send.id.0));
         let sends: Vec<NewSend> = match to {
-            None => current.map(|send| self.send_again(detail, send, send.destination)).collect(),
+            None => current
+                .map(|send| self.send_again(detail, send, send.destination))
+                .collect(),
             Some(name) => {
                 let destination = self.core.names.id(NameKind::Outbound, name);
                 let destination = destination
                     .filter(|id| self.core.outbounds.contains_key(id))
                     .ok_or_else(|| CommandError::NotFound(format!("there is no outbound named `{name}`")))?;
-                let own: Vec<_> = current.clone().filter(|send| send.destination == destination).collect();
-                let chosen = if own.is_empty() { current.take(1).collect() } else { own };
-                chosen.into_iter().map(|send| self.send_again(detail, send, destination)).collect()
+                let own: Vec<_> = current
+                    .clone()
+                    .filter(|send| send.destination == destination)
+                    .collect();
+                let chosen = if own.is_empty() {
+                    current.take(1).collect()
+                } else {
+                    own
+                };
+                chosen
+                    .into_iter()
+                    .map(|send| self.send_again(detail, send, destination))
+                    .collect()
             }
         };
         if sends.is_empty() {
@@ -230,12 +310,24 @@ impl Node {
         Ok(sends)
     }
 
-    fn send_again(&self, detail: &MessageDetail, send: &store::views::SendDetail, destination: NameId) -> NewSend {
-        let partition = self.core.outbounds.get(&destination).and_then(|lane| lane.partition.as_ref()).map(|path| {
-            let body: &Body = send.body.as_ref().unwrap_or(&detail.body);
-            let message = formats::hl7::Message::parse(body.bytes().clone()).ok();
-            message.and_then(|message| message.get(path).map(|value| Box::from(&*value))).unwrap_or_default()
-        });
+    fn send_again(
+        &self,
+        detail: &MessageDetail,
+        send: &store::views::SendDetail,
+        destination: NameId,
+    ) -> NewSend {
+        let partition = self
+            .core
+            .outbounds
+            .get(&destination)
+            .and_then(|lane| lane.partition.as_ref())
+            .map(|path| {
+                let body: &Body = send.body.as_ref().unwrap_or(&detail.body);
+                let message = formats::hl7::Message::parse(body.bytes().clone()).ok();
+                message
+                    .and_then(|message| message.get(path).map(|value| Box::from(&*value)))
+                    .unwrap_or_default()
+            });
         NewSend {
             message: detail.summary.id,
             handler: send.handler,
@@ -255,14 +347,25 @@ impl Node {
     ) -> Result<u64, CommandError> {
         let id = detail.summary.id;
         let failed = self.stays_failed(detail, &extra);
-        let mut entries: Vec<Entry> = sends.iter().cloned().map(Entry::Send).collect();
-        entries.push(event(id, None, EventKind::Replayed, "to its destination", actor));
-        entries.push(Entry::Disposition(NewDisposition { message: id, disposition: Disposition::Routed }));
+        // The event first: rows of this message with higher numbers are copies.
+        let mut entries = vec![event(id, None, EventKind::Replayed, TO_DESTINATION, actor)];
+        entries.extend(sends.iter().cloned().map(Entry::Send));
+        entries.push(Entry::Disposition(NewDisposition {
+            message: id,
+            disposition: Disposition::Routed,
+        }));
         entries.extend(extra);
         let rows = self.write(entries).await?;
         let count = u32::try_from(sends.len()).unwrap_or(u32::MAX);
-        self.core.finaliser.open(id, Track { sends: count, failed, ..Track::default() });
-        for (send, row) in sends.into_iter().zip(rows) {
+        self.core.finaliser.open(
+            id,
+            Track {
+                sends: count,
+                failed,
+                ..Track::default()
+            },
+        );
+        for (send, row) in sends.into_iter().zip(rows.into_iter().skip(1)) {
             let row = SendRow {
                 id: SendId(row),
                 message: id,
@@ -278,17 +381,29 @@ impl Node {
 
     /// Whether the message keeps a dead letter that this command does not resolve.
     fn stays_failed(&self, detail: &MessageDetail, resolving: &[Entry]) -> bool {
-        detail.dead_letters.iter().filter(|dead| dead.resolved_at.is_none()).any(|dead| {
-            !resolving.iter().any(|entry| matches!(entry, Entry::Resolved(resolved) if resolved.dead_letter == dead.row))
-        })
+        detail
+            .dead_letters
+            .iter()
+            .filter(|dead| dead.resolved_at.is_none())
+            .any(|dead| {
+                !resolving.iter().any(
+                    |entry| matches!(entry, Entry::Resolved(resolved) if resolved.dead_letter == dead.row),
+                )
+            })
     }
 
     /// Takes a waiting send out of its lane (a stuck head): it becomes a dead letter, so that it can be
     /// replayed later, and the lane goes on.
     pub async fn skip(&self, send: SendId, message: MessageId, actor: &str) -> Result<(), CommandError> {
-        let lane = self.core.outbounds.values().find_map(|lane| Some((lane, purge_waiting(lane, send)?)));
+        let lane = self
+            .core
+            .outbounds
+            .values()
+            .find_map(|lane| Some((lane, purge_waiting(lane, send, message)?)));
         let (lane, row) = lane.ok_or_else(|| {
-            CommandError::Refused(format!("send {send} does not wait in a lane now: it is in flight, ended, or unknown"))
+            CommandError::Refused(format!(
+                "send {send} does not wait in a lane now: it is in flight, ended, or unknown"
+            ))
         })?;
         let dead = NewDeadLetter {
             message,
@@ -297,10 +412,16 @@ impl Node {
             send: Some(send),
             reason: format!("skipped by {actor}").into(),
         };
-        let outcome =
-            NewOutcome { send, message, result: OutcomeResult::Dead, attempts: row.attempts, reply: None };
+        let outcome = NewOutcome {
+            send,
+            message,
+            result: OutcomeResult::Dead,
+            attempts: row.attempts,
+            reply: None,
+        };
         let trace = event(message, Some(send), EventKind::Purged, "skipped", actor);
-        self.write(vec![Entry::Outcome(outcome), Entry::DeadLetter(dead), trace]).await?;
+        self.write(vec![Entry::Outcome(outcome), Entry::DeadLetter(dead), trace])
+            .await?;
         *lane.control.waiting.lock() = None;
         self.core.finaliser.note(message, Happened::SendFailed);
         lane.lane.nudge();
@@ -310,12 +431,24 @@ impl Node {
     /// Holds a connection (an inbound closes its listener, an outbound keeps its rows) or releases it.
     /// Survives restarts.
     pub async fn set_held(&self, name: &str, held: bool, actor: &str) -> Result<(), CommandError> {
-        let inbound = self.core.names.id(NameKind::Inbound, name).and_then(|id| self.core.inbounds.get(&id));
-        let outbound = self.core.names.id(NameKind::Outbound, name).and_then(|id| self.core.outbounds.get(&id));
+        let inbound = self
+            .core
+            .names
+            .id(NameKind::Inbound, name)
+            .and_then(|id| self.core.inbounds.get(&id));
+        let outbound = self
+            .core
+            .names
+            .id(NameKind::Outbound, name)
+            .and_then(|id| self.core.outbounds.get(&id));
         let id = inbound.map(|lane| lane.id).or(outbound.map(|lane| lane.id));
-        let id = id.ok_or_else(|| CommandError::NotFound(format!("there is no connection named `{name}`")))?;
+        let id =
+            id.ok_or_else(|| CommandError::NotFound(format!("there is no connection named `{name}`")))?;
         let desired = if held { Desired::Held } else { Desired::Running };
-        self.core.store.set_desired(self.core.term, id, desired, actor).await?;
+        self.core
+            .store
+            .set_desired(self.core.term, id, desired, actor)
+            .await?;
         tracing::info!(connection = name, held, actor, "an operator changed a connection");
         if let Some(lane) = inbound {
             lane.control.held.store(held, Ordering::Relaxed);
@@ -336,8 +469,11 @@ impl Node {
     }
 
     async fn write(&self, entries: Vec<Entry>) -> Result<Vec<RowId>, CommandError> {
-        let mut results =
-            self.core.write(vec![Unit { entries }]).await.map_err(|_| CommandError::Stopping)?;
+        let mut results = self
+            .core
+            .write(vec![Unit { entries }])
+            .await
+            .map_err(|_| CommandError::Stopping)?;
         match results.pop() {
             Some(Ok(receipt)) => Ok(receipt.rows),
             Some(Err(reason)) => Err(CommandError::Refused(reason)),
@@ -347,5 +483,11 @@ impl Node {
 }
 
 fn event(message: MessageId, send: Option<SendId>, kind: EventKind, detail: &str, actor: &str) -> Entry {
-    Entry::Event(NewEvent { message, send, kind, detail: detail.into(), actor: Some(actor.into()) })
+    Entry::Event(NewEvent {
+        message,
+        send,
+        kind,
+        detail: detail.into(),
+        actor: Some(actor.into()),
+    })
 }

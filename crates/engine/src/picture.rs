@@ -40,13 +40,18 @@ pub fn of(graph: &Graph) -> Picture {
     }
     for router in graph.routers.values() {
         items.push(item(&router.name, "router", String::new()));
-        for name in router.mentions.iter().filter(|name| graph.handlers.contains_key(*name)) {
+        for name in router
+            .mentions
+            .iter()
+            .filter(|name| graph.handlers.contains_key(*name))
+        {
             edges.insert((router.name.clone(), name.clone()));
         }
     }
     for handler in graph.handlers.values() {
         items.push(item(&handler.name, "handler", String::new()));
-        let known = |name: &&String| graph.outbounds.contains_key(*name) || graph.inbounds.contains_key(*name);
+        let known =
+            |name: &&String| graph.outbounds.contains_key(*name) || graph.inbounds.contains_key(*name);
         for name in handler.mentions.iter().filter(known) {
             edges.insert((handler.name.clone(), name.clone()));
         }
@@ -59,16 +64,27 @@ pub fn of(graph: &Graph) -> Picture {
             Ordering::Priority => ", by priority".to_owned(),
             Ordering::Lifo => ", newest first".to_owned(),
         };
-        items.push(item(&outbound.name, "outbound", label(&outbound.connector) + &order));
+        items.push(item(
+            &outbound.name,
+            "outbound",
+            label(&outbound.connector) + &order,
+        ));
         if let Some(reply_to) = &outbound.reply_to {
             edges.insert((outbound.name.clone(), reply_to.clone()));
         }
     }
-    Picture { items, edges: edges.into_iter().collect() }
+    Picture {
+        items,
+        edges: edges.into_iter().collect(),
+    }
 }
 
 fn item(name: &str, role: &'static str, label: String) -> Item {
-    Item { name: name.to_owned(), role, label }
+    Item {
+        name: name.to_owned(),
+        role,
+        label,
+    }
 }
 
 fn label(call: &Call) -> String {
@@ -95,10 +111,20 @@ impl Picture {
     }
 
     fn branch(&self, text: &mut String, name: &str, depth: usize, path: &mut Vec<String>) {
-        let Some(item) = self.items.iter().find(|item| item.name == name) else { return };
+        let Some(item) = self.items.iter().find(|item| item.name == name) else {
+            return;
+        };
         let arrow = if depth == 0 { "" } else { "-> " };
-        let label = if item.label.is_empty() { String::new() } else { format!("  ({})", item.label) };
-        text.push_str(&format!("{}{arrow}{} {name}{label}\n", "   ".repeat(depth), item.role));
+        let label = if item.label.is_empty() {
+            String::new()
+        } else {
+            format!("  ({})", item.label)
+        };
+        text.push_str(&format!(
+            "{}{arrow}{} {name}{label}\n",
+            "   ".repeat(depth),
+            item.role
+        ));
         if path.iter().any(|seen| seen == name) {
             return; // a loop through a loopback or passthrough inbound
         }
@@ -113,7 +139,11 @@ impl Picture {
     pub fn mermaid(&self) -> String {
         let mut text = "flowchart LR\n".to_owned();
         for item in &self.items {
-            let caption = if item.label.is_empty() { item.name.clone() } else { format!("{}<br/>{}", item.name, item.label) };
+            let caption = if item.label.is_empty() {
+                item.name.clone()
+            } else {
+                format!("{}<br/>{}", item.name, item.label)
+            };
             let (open, close) = match item.role {
                 "inbound" | "outbound" => ("[\"", "\"]"),
                 "router" => ("{{\"", "\"}}"),
@@ -129,15 +159,23 @@ impl Picture {
 
     /// A Graphviz digraph.
     pub fn dot(&self) -> String {
-        let mut text = "digraph holdfast {\n    rankdir=LR;\n    node [fontname=\"sans-serif\"];\n".to_owned();
+        let mut text =
+            "digraph holdfast {\n    rankdir=LR;\n    node [fontname=\"sans-serif\"];\n".to_owned();
         for item in &self.items {
             let shape = match item.role {
                 "inbound" | "outbound" => "box",
                 "router" => "hexagon",
                 _ => "ellipse",
             };
-            let caption = if item.label.is_empty() { item.name.clone() } else { format!("{}\\n{}", item.name, item.label) };
-            text.push_str(&format!("    \"{}\" [shape={shape}, label=\"{caption}\"];\n", item.name));
+            let caption = if item.label.is_empty() {
+                item.name.clone()
+            } else {
+                format!("{}\\n{}", item.name, item.label)
+            };
+            text.push_str(&format!(
+                "    \"{}\" [shape={shape}, label=\"{caption}\"];\n",
+                item.name
+            ));
         }
         for (from, to) in &self.edges {
             text.push_str(&format!("    \"{from}\" -> \"{to}\";\n"));

@@ -30,7 +30,12 @@ pub struct Project {
 pub fn load(root: &Path, environment: &str) -> Result<Project, Vec<Problem>> {
     let specs = connectors::registry::specs();
     let secrets = secret_values();
-    let request = script::Request { root, environment, connectors: &specs, secrets: &secrets };
+    let request = script::Request {
+        root,
+        environment,
+        connectors: &specs,
+        secrets: &secrets,
+    };
     let loaded = script::load(&request)?;
     let problems = check_connectors(&loaded.graph);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
@@ -54,11 +59,24 @@ fn check_connectors(graph: &Graph) -> Vec<Problem> {
     let mut claims: BTreeMap<String, (String, Span)> = BTreeMap::new();
     for inbound in graph.inbounds.values() {
         let call = &inbound.connector;
-        let Some(connector) = connectors::registry::find(&call.connector) else { continue };
-        problems.extend(connector.source(call).err().into_iter().flatten().map(|found| placed(found, &call.span)));
+        let Some(connector) = connectors::registry::find(&call.connector) else {
+            continue;
+        };
+        problems.extend(
+            connector
+                .source(call)
+                .err()
+                .into_iter()
+                .flatten()
+                .map(|found| placed(found, &call.span)),
+        );
         for claim in connector.claims(call) {
             if let Some((other, _)) = claims.get(&claim) {
-                let text = format!("`{}` and `{other}` both want {}", inbound.name, describe_claim(&claim));
+                let text = format!(
+                    "`{}` and `{other}` both want {}",
+                    inbound.name,
+                    describe_claim(&claim)
+                );
                 let problem = Problem::error("collision", text).at(call.span.clone());
                 problems.push(problem.suggest("give one of them another"));
             } else {
@@ -68,14 +86,27 @@ fn check_connectors(graph: &Graph) -> Vec<Problem> {
     }
     for outbound in graph.outbounds.values() {
         let call = &outbound.connector;
-        let Some(connector) = connectors::registry::find(&call.connector) else { continue };
-        problems.extend(connector.sink(call).err().into_iter().flatten().map(|found| placed(found, &call.span)));
+        let Some(connector) = connectors::registry::find(&call.connector) else {
+            continue;
+        };
+        problems.extend(
+            connector
+                .sink(call)
+                .err()
+                .into_iter()
+                .flatten()
+                .map(|found| placed(found, &call.span)),
+        );
     }
     problems
 }
 
 fn placed(problem: Problem, span: &Span) -> Problem {
-    if problem.span.is_some() { problem } else { problem.at(span.clone()) }
+    if problem.span.is_some() {
+        problem
+    } else {
+        problem.at(span.clone())
+    }
 }
 
 fn describe_claim(claim: &str) -> String {
@@ -89,8 +120,12 @@ fn describe_claim(claim: &str) -> String {
 /// Puts the text of the line beside each problem that names a place.
 fn with_source_lines(root: &Path, mut problems: Vec<Problem>) -> Vec<Problem> {
     for problem in &mut problems {
-        let (None, Some(span)) = (&problem.source_line, &problem.span) else { continue };
-        let Ok(text) = std::fs::read_to_string(root.join(&span.file)) else { continue };
+        let (None, Some(span)) = (&problem.source_line, &problem.span) else {
+            continue;
+        };
+        let Ok(text) = std::fs::read_to_string(root.join(&span.file)) else {
+            continue;
+        };
         let line = usize::try_from(span.line.saturating_sub(1)).unwrap_or(0);
         problem.source_line = text.lines().nth(line).map(str::to_owned);
     }

@@ -215,18 +215,34 @@ pub enum ReadError {
 impl Node {
     /// All connections and handlers, live.
     pub fn connections(&self) -> Vec<ConnectionView> {
-        let mut views: Vec<ConnectionView> = self.inbound_views().chain(self.handler_views()).chain(self.outbound_views()).collect();
-        let rank = |role| ["inbound", "handler", "outbound"].iter().position(|known| *known == role);
+        let mut views: Vec<ConnectionView> = self
+            .inbound_views()
+            .chain(self.handler_views())
+            .chain(self.outbound_views())
+            .collect();
+        let rank = |role| {
+            ["inbound", "handler", "outbound"]
+                .iter()
+                .position(|known| *known == role)
+        };
         views.sort_by(|a, b| (rank(a.role), &a.name).cmp(&(rank(b.role), &b.name)));
         views
     }
 
     fn inbound_views(&self) -> impl Iterator<Item = ConnectionView> + '_ {
         self.core.inbounds.values().map(|lane| {
-            let connector = self.core.graph.inbounds.get(&*lane.name).map(|inbound| inbound.connector.connector.clone());
+            let connector = self
+                .core
+                .graph
+                .inbounds
+                .get(&*lane.name)
+                .map(|inbound| inbound.connector.connector.clone());
             let fault = lane.control.stopped.lock().clone();
             let state = state_of(lane.control.is_held(), fault.is_some(), false);
-            let counts = Counts { dead_letters: lane.counters.snapshot().dead_letters, ..lane.counters.snapshot() };
+            let counts = Counts {
+                dead_letters: lane.counters.snapshot().dead_letters,
+                ..lane.counters.snapshot()
+            };
             ConnectionView {
                 name: lane.name.to_string(),
                 role: "inbound",
@@ -259,7 +275,12 @@ impl Node {
 
     fn outbound_views(&self) -> impl Iterator<Item = ConnectionView> + '_ {
         self.core.outbounds.values().map(|lane| {
-            let connector = self.core.graph.outbounds.get(&*lane.name).map(|outbound| outbound.connector.connector.clone());
+            let connector = self
+                .core
+                .graph
+                .outbounds
+                .get(&*lane.name)
+                .map(|outbound| outbound.connector.connector.clone());
             let fault = lane.control.stopped.lock().clone();
             let waiting = lane.control.waiting.lock().clone();
             let state = state_of(lane.control.is_held(), fault.is_some(), waiting.is_some());
@@ -299,7 +320,10 @@ impl Node {
             limit: query.limit.clamp(1, 1000),
         };
         let page = self.core.store.messages(&filter).await?;
-        Ok(Page { items: page.items.into_iter().map(|line| self.line(line)).collect(), next: page.next })
+        Ok(Page {
+            items: page.items.into_iter().map(|line| self.line(line)).collect(),
+            next: page.next,
+        })
     }
 
     /// One message with its event trail; `None` when there is no such message.
@@ -310,7 +334,11 @@ impl Node {
 
     /// A page of dead letters that nobody dealt with yet, oldest first.
     pub async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Page<DeadLetterView>, ReadError> {
-        let page = self.core.store.dead_letters(&self.dead_letter_filter(query)?).await?;
+        let page = self
+            .core
+            .store
+            .dead_letters(&self.dead_letter_filter(query)?)
+            .await?;
         let items = page.items.into_iter().map(|dead| DeadLetterView {
             id: dead.row,
             message: dead.message,
@@ -319,7 +347,10 @@ impl Node {
             died_at: dead.at,
             reason: dead.reason,
         });
-        Ok(Page { items: items.collect(), next: page.next })
+        Ok(Page {
+            items: items.collect(),
+            next: page.next,
+        })
     }
 
     pub(crate) fn dead_letter_filter(&self, query: &DeadLetterQuery) -> Result<DeadLetterFilter, ReadError> {
@@ -328,7 +359,10 @@ impl Node {
                 [NameKind::Outbound, NameKind::Handler, NameKind::Inbound]
                     .into_iter()
                     .find_map(|kind| self.core.names.id(kind, name))
-                    .ok_or_else(|| ReadError::UnknownName { what: "connection or handler", name: name.clone() })?,
+                    .ok_or_else(|| ReadError::UnknownName {
+                        what: "connection or handler",
+                        name: name.clone(),
+                    })?,
             ),
             None => None,
         };
@@ -358,12 +392,17 @@ impl Node {
             clustered: false,
             epoch: self.core.term.epoch,
             term: self.core.term.id.to_string(),
-            lease_held: leader.as_ref().is_some_and(|leader| leader.term == self.core.term.id && !leader.released),
+            lease_held: leader
+                .as_ref()
+                .is_some_and(|leader| leader.term == self.core.term.id && !leader.released),
             lease_owner: leader.map(|leader| leader.node),
             config_fingerprint: self.project.fingerprint.clone(),
             environment: self.project.environment.clone(),
             in_flight: self.core.finaliser.in_flight(),
-            held_orphans: orphans.into_iter().map(|(id, rows)| (self.core.names.name(id).to_string(), rows)).collect(),
+            held_orphans: orphans
+                .into_iter()
+                .map(|(id, rows)| (self.core.names.name(id).to_string(), rows))
+                .collect(),
             started_at: self.started_at,
             version: env!("CARGO_PKG_VERSION"),
         })
@@ -380,7 +419,13 @@ impl Node {
     }
 
     fn known(&self, kind: NameKind, what: &'static str, name: &str) -> Result<NameId, ReadError> {
-        self.core.names.id(kind, name).ok_or_else(|| ReadError::UnknownName { what, name: name.to_owned() })
+        self.core
+            .names
+            .id(kind, name)
+            .ok_or_else(|| ReadError::UnknownName {
+                what,
+                name: name.to_owned(),
+            })
     }
 
     fn name(&self, id: NameId) -> String {
@@ -405,7 +450,13 @@ impl Node {
         let trail = self.trail(&detail);
         let sends: Vec<SendView> = detail.sends.iter().map(|send| self.send_view(send)).collect();
         let waiting = self.waiting_reasons(&detail);
-        MessageView { trail, sends, waiting, body: detail.body, line: self.line(detail.summary) }
+        MessageView {
+            trail,
+            sends,
+            waiting,
+            body: detail.body,
+            line: self.line(detail.summary),
+        }
     }
 
     fn send_view(&self, send: &SendDetail) -> SendView {
@@ -430,7 +481,10 @@ impl Node {
         let open = detail.sends.iter().filter(|send| send.outcome.is_none());
         let mut reasons: Vec<String> = open.map(|send| self.why_waits(send)).collect();
         if detail.routed.is_empty() {
-            reasons.push(format!("waits for the router of {}", self.name(detail.summary.inbound)));
+            reasons.push(format!(
+                "waits for the router of {}",
+                self.name(detail.summary.inbound)
+            ));
         }
         reasons.dedup();
         reasons

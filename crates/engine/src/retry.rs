@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::graph::Retry;
 
 /// The wait after the `failures`-th failure in a row (1 = the first), with `random` in 0..1000 choosing
-/// the place inside the jitter band. Never longer than `backoff_max` plus its jitter.
+/// the place inside the jitter band. Never longer than `backoff_max`.
 pub(crate) fn wait(policy: &Retry, failures: u32, random: u32) -> Duration {
     let cap = policy.backoff_max.max(policy.backoff);
     let mut wait = policy.backoff;
@@ -19,7 +19,7 @@ pub(crate) fn wait(policy: &Retry, failures: u32, random: u32) -> Duration {
     let jitter = i64::from(policy.jitter_permille.min(1000));
     let offset = jitter * (2 * i64::from(random.min(999)) - 999) / 999;
     let permille = u32::try_from(1000 + offset).unwrap_or(0);
-    wait.saturating_mul(permille) / 1000
+    (wait.saturating_mul(permille) / 1000).min(cap)
 }
 
 /// Whether a send that failed `attempts` times may be tried again.
@@ -54,7 +54,10 @@ mod tests {
 
     #[test]
     fn jitter_stays_inside_its_band() {
-        let policy = Retry { jitter_permille: 200, ..policy() };
+        let policy = Retry {
+            jitter_permille: 200,
+            ..policy()
+        };
         assert_eq!(wait(&policy, 1, 0), Duration::from_millis(800));
         assert_eq!(wait(&policy, 1, 999), Duration::from_millis(1200));
     }
@@ -63,6 +66,12 @@ mod tests {
     fn the_last_attempt_is_the_one_the_limit_names() {
         assert!(may_retry(&policy(), 2));
         assert!(!may_retry(&policy(), 3));
-        assert!(may_retry(&Retry { max_attempts: None, ..policy() }, 1_000_000));
+        assert!(may_retry(
+            &Retry {
+                max_attempts: None,
+                ..policy()
+            },
+            1_000_000
+        ));
     }
 }

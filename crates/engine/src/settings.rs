@@ -85,15 +85,27 @@ pub struct Log {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            node: Node { id: "node-1".to_owned() },
+            node: Node {
+                id: "node-1".to_owned(),
+            },
             store: StoreSettings {
                 backend: "sqlite".to_owned(),
                 directory: PathBuf::from(".holdfast"),
                 segment_mb: 256,
             },
-            engine: Engine { code_threads: 0, memory_mb: 64, lane_rows: 4096, drain_seconds: 10 },
-            api: Api { bind: "127.0.0.1:8765".to_owned() },
-            log: Log { level: "info".to_owned(), format: "text".to_owned() },
+            engine: Engine {
+                code_threads: 0,
+                memory_mb: 64,
+                lane_rows: 4096,
+                drain_seconds: 10,
+            },
+            api: Api {
+                bind: "127.0.0.1:8765".to_owned(),
+            },
+            log: Log {
+                level: "info".to_owned(),
+                format: "text".to_owned(),
+            },
         }
     }
 }
@@ -128,20 +140,38 @@ pub fn load(root: &Path, overrides: &Overrides) -> Result<(Settings, Vec<Origin>
         return Err(problems);
     }
     let settings: Settings = figment.extract().map_err(|error| {
-        error.into_iter().map(|error| Problem::error("bad-setting", error.to_string())).collect::<Vec<_>>()
+        error
+            .into_iter()
+            .map(|error| Problem::error("bad-setting", error.to_string()))
+            .collect::<Vec<_>>()
     })?;
     let problems = check(&settings);
-    if problems.is_empty() { Ok((settings, origins(&figment))) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok((settings, origins(&figment)))
+    } else {
+        Err(problems)
+    }
 }
 
 fn layers(file: &Path, overrides: &Overrides) -> Figment {
-    let mut figment = Figment::from(Serialized::defaults(Settings::default()))
-        .merge(Toml::file_exact(file))
-        .merge(Env::prefixed(PREFIX).filter(|key| !key.as_str().to_ascii_lowercase().starts_with("value_")).split("__"));
+    let mut figment = Figment::from(Serialized::defaults(Settings::default()));
+    if file.exists() {
+        figment = figment.merge(Toml::file_exact(file));
+    }
+    // Only `HOLDFAST_<SECTION>__<KEY>`: HOLDFAST_ENV and HOLDFAST_VALUE_... are not settings.
+    figment = figment.merge(
+        Env::prefixed(PREFIX)
+            .filter(|key| key.as_str().contains("__") && !is_value(key.as_str()))
+            .split("__"),
+    );
     for (key, value) in overrides {
         figment = figment.merge(CommandLine(key.clone(), value.clone()));
     }
     figment
+}
+
+fn is_value(key: &str) -> bool {
+    key.to_ascii_lowercase().starts_with("value_")
 }
 
 struct CommandLine(String, figment::value::Value);
@@ -176,7 +206,10 @@ fn flatten(figment: &Figment) -> Vec<(String, figment::value::Value)> {
     let Ok(data) = figment.data() else { return leaves };
     for (section, value) in data.into_values().flatten() {
         match value.as_dict() {
-            Some(dict) => leaves.extend(dict.iter().map(|(key, value)| (format!("{section}.{key}"), value.clone()))),
+            Some(dict) => leaves.extend(
+                dict.iter()
+                    .map(|(key, value)| (format!("{section}.{key}"), value.clone())),
+            ),
             None => leaves.push((section, value)),
         }
     }
@@ -192,7 +225,10 @@ fn unknown_keys(figment: &Figment, file: &Path) -> Vec<Problem> {
         .map(|(key, value)| unknown_key(figment, &known, &key, &value, &text))
         .collect();
     if let Err(error) = text.parse::<toml::Table>() {
-        problems.push(Problem::error("bad-toml", format!("holdfast.toml is not valid TOML: {}", error.message())));
+        problems.push(Problem::error(
+            "bad-toml",
+            format!("holdfast.toml is not valid TOML: {}", error.message()),
+        ));
     }
     problems
 }
@@ -205,18 +241,31 @@ fn unknown_key(
     text: &str,
 ) -> Problem {
     let leaf = key.rsplit('.').next().unwrap_or(key);
-    let secret = ["password", "secret", "token", "private_key"].iter().any(|word| leaf.contains(word));
-    let from = figment.get_metadata(value.tag()).map_or("?".to_owned(), |metadata| metadata.name.to_string());
+    let secret = ["password", "secret", "token", "private_key"]
+        .iter()
+        .any(|word| leaf.contains(word));
+    let from = figment
+        .get_metadata(value.tag())
+        .map_or("?".to_owned(), |metadata| metadata.name.to_string());
     let mut problem = if secret {
-        Problem::error("secret-in-file", format!("`{key}` looks like a secret, and {from} is no place for one"))
-            .suggest(format!("give it as the environment variable {VALUE_PREFIX}{}", leaf.to_ascii_uppercase()))
+        Problem::error(
+            "secret-in-file",
+            format!("`{key}` looks like a secret, and {from} is no place for one"),
+        )
+        .suggest(format!(
+            "give it as the environment variable {VALUE_PREFIX}{}",
+            leaf.to_ascii_uppercase()
+        ))
     } else {
-        Problem::error("unknown-setting", format!("`{key}` (from {from}) is not a setting"))
+        Problem::error(
+            "unknown-setting",
+            format!("`{key}` (from {from}) is not a setting"),
+        )
     };
     if !secret {
-        let near = known.iter().max_by(|a, b| {
-            strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key))
-        });
+        let near = known
+            .iter()
+            .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
         if let Some(near) = near.filter(|near| strsim::jaro_winkler(near, key) > 0.8) {
             problem = problem.suggest(format!("did you mean `{near}`?"));
         }
@@ -252,16 +301,38 @@ fn check(settings: &Settings) -> Vec<Problem> {
     );
     refuse(
         settings.store.backend != "sqlite",
-        format!("store.backend `{}` is not in this release", settings.store.backend),
+        format!(
+            "store.backend `{}` is not in this release",
+            settings.store.backend
+        ),
         "use `sqlite`",
     );
-    refuse(settings.store.segment_mb < 8, "store.segment_mb is too small".to_owned(), "use at least 8");
-    refuse(settings.engine.memory_mb < 8, "engine.memory_mb is too small".to_owned(), "use at least 8");
-    refuse(settings.engine.lane_rows < 64, "engine.lane_rows is too small".to_owned(), "use at least 64");
-    let loopback = settings.api.bind.parse::<std::net::SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
+    refuse(
+        settings.store.segment_mb < 8,
+        "store.segment_mb is too small".to_owned(),
+        "use at least 8",
+    );
+    refuse(
+        settings.engine.memory_mb < 8,
+        "engine.memory_mb is too small".to_owned(),
+        "use at least 8",
+    );
+    refuse(
+        settings.engine.lane_rows < 64,
+        "engine.lane_rows is too small".to_owned(),
+        "use at least 64",
+    );
+    let loopback = settings
+        .api
+        .bind
+        .parse::<std::net::SocketAddr>()
+        .is_ok_and(|address| address.ip().is_loopback());
     refuse(
         !loopback,
-        format!("api.bind `{}` is not a loopback address with a port", settings.api.bind),
+        format!(
+            "api.bind `{}` is not a loopback address with a port",
+            settings.api.bind
+        ),
         "use 127.0.0.1:<port>: this release serves its API on loopback only, because it has no sign-in yet",
     );
     refuse(
@@ -276,18 +347,24 @@ fn origins(figment: &Figment) -> Vec<Origin> {
     let mut origins: Vec<Origin> = flatten(figment)
         .into_iter()
         .map(|(key, value)| {
-            let from = figment.get_metadata(value.tag()).map_or("default".to_owned(), |metadata| {
-                if metadata.name.contains("Settings") {
-                    "default".to_owned()
-                } else if metadata.name.contains("environment") {
-                    format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
-                } else if metadata.name.contains("TOML") {
-                    "holdfast.toml".to_owned()
-                } else {
-                    metadata.name.to_string()
-                }
-            });
-            Origin { key, value: show(&value), from }
+            let from = figment
+                .get_metadata(value.tag())
+                .map_or("default".to_owned(), |metadata| {
+                    if metadata.name.contains("Settings") {
+                        "default".to_owned()
+                    } else if metadata.name.contains("environment") {
+                        format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
+                    } else if metadata.name.contains("TOML") {
+                        "holdfast.toml".to_owned()
+                    } else {
+                        metadata.name.to_string()
+                    }
+                });
+            Origin {
+                key,
+                value: show(&value),
+                from,
+            }
         })
         .collect();
     origins.sort_by(|a, b| a.key.cmp(&b.key));
@@ -297,9 +374,9 @@ fn origins(figment: &Figment) -> Vec<Origin> {
 fn show(value: &figment::value::Value) -> String {
     match value {
         figment::value::Value::String(_, text) => text.clone(),
-        figment::value::Value::Num(_, number) => {
-            number.to_u128().map_or_else(|| format!("{number:?}"), |number| number.to_string())
-        }
+        figment::value::Value::Num(_, number) => number
+            .to_u128()
+            .map_or_else(|| format!("{number:?}"), |number| number.to_string()),
         other => format!("{other:?}"),
     }
 }
@@ -318,8 +395,14 @@ mod tests {
     fn a_file_overrides_a_default_and_says_so() {
         let (settings, origins) = load_text("[store]\nsegment_mb = 64\n").unwrap();
         assert_eq!(settings.store.segment_mb, 64);
-        let origin = origins.iter().find(|origin| origin.key == "store.segment_mb").unwrap();
-        assert_eq!((origin.value.as_str(), origin.from.as_str()), ("64", "holdfast.toml"));
+        let origin = origins
+            .iter()
+            .find(|origin| origin.key == "store.segment_mb")
+            .unwrap();
+        assert_eq!(
+            (origin.value.as_str(), origin.from.as_str()),
+            ("64", "holdfast.toml")
+        );
         let origin = origins.iter().find(|origin| origin.key == "node.id").unwrap();
         assert_eq!(origin.from, "default");
     }
@@ -331,7 +414,20 @@ mod tests {
         let overrides = Overrides::from([("store.segment_mb".to_owned(), 32u64.into())]);
         let (settings, origins) = load(folder.path(), &overrides).unwrap();
         assert_eq!(settings.store.segment_mb, 32);
-        assert!(origins.iter().any(|origin| origin.key == "store.segment_mb" && origin.from == "command line"));
+        assert!(
+            origins
+                .iter()
+                .any(|origin| origin.key == "store.segment_mb" && origin.from == "command line")
+        );
+    }
+
+    #[test]
+    fn a_repository_without_a_settings_file_has_the_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(
+            load(folder.path(), &Overrides::new()).unwrap().0,
+            Settings::default()
+        );
     }
 
     #[test]
@@ -339,7 +435,10 @@ mod tests {
         let problems = load_text("[store]\nsegment_md = 64\n").unwrap_err();
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].span.as_ref().unwrap().line, 2);
-        assert_eq!(problems[0].suggestion.as_deref(), Some("did you mean `store.segment_mb`?"));
+        assert_eq!(
+            problems[0].suggestion.as_deref(),
+            Some("did you mean `store.segment_mb`?")
+        );
     }
 
     #[test]

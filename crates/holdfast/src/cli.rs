@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    check, completions, connections, demo, dryrun, generate, graph, init, load, messages, receive, replay, send, serve,
-    settings, test,
+    check, completions, connections, demo, dryrun, generate, graph, init, load, messages, receive, replay,
+    send, serve, settings, test,
 };
 
 /// Exit code of a command whose work failed.
@@ -94,8 +94,15 @@ mod tests {
     #[test]
     fn every_command_says_its_exit_codes() {
         for command in Cli::command().get_subcommands() {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("Exit codes"), "`{}` needs after_help = EXIT_CODES", command.get_name());
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                help.contains("Exit codes"),
+                "`{}` needs after_help = EXIT_CODES",
+                command.get_name()
+            );
         }
     }
 
@@ -103,26 +110,46 @@ mod tests {
     fn arguments_are_taken_or_refused() {
         for (line, taken) in [
             ("send a.hl7 --to localhost:2575", true),
-            ("send - --to localhost:2575 --repeat 3 --timeout 500ms --batch whole --json", true),
+            (
+                "send - --to localhost:2575 --repeat 3 --timeout 500ms --batch whole --json",
+                true,
+            ),
             ("send a.hl7", false),
             ("send a.hl7 --to localhost:2575 --timeout soon", false),
-            ("receive --port 2575 --nak AE:10% --nak AR:first:3 --drop every:7 --delay 50ms", true),
+            (
+                "receive --port 2575 --nak AE:10% --nak AR:first:3 --drop every:7 --delay 50ms",
+                true,
+            ),
             ("receive --port 99999", false),
             ("receive --nak AA", false),
             ("receive --nak AE:150%", false),
-            ("load --to a:1,b:2 --lanes 10 --rate 500 --duration 30s --sink 7001,7002 --fanout 2", true),
-            ("load --to a:1 --window 8 --count 100 --size 2048 --kind mixed", true),
+            (
+                "load --to a:1,b:2 --lanes 10 --rate 500 --duration 30s --sink 7001,7002 --fanout 2",
+                true,
+            ),
+            (
+                "load --to a:1 --window 8 --count 100 --size 2048 --kind mixed",
+                true,
+            ),
             ("load --to a:1 --rate 5 --window 8", false),
             ("load --to a:1 --count 5 --duration 1s", false),
             ("load --to a:1 --fanout 2", false),
             ("load --lanes 2", false),
-            ("generate --kind ADT^A01 --count 10 --seed 7 --size 2048 --hl7-version 2.3 --out -", true),
+            (
+                "generate --kind ADT^A01 --count 10 --seed 7 --size 2048 --hl7-version 2.3 --out -",
+                true,
+            ),
             ("generate --count many", false),
             ("", false),
             ("sned", false),
         ] {
             let parsed = Cli::try_parse_from(std::iter::once("holdfast").chain(line.split_whitespace()));
-            assert_eq!(parsed.is_ok(), taken, "holdfast {line}: {:?}", parsed.err().map(|e| e.to_string()));
+            assert_eq!(
+                parsed.is_ok(),
+                taken,
+                "holdfast {line}: {:?}",
+                parsed.err().map(|e| e.to_string())
+            );
         }
     }
 }

@@ -28,7 +28,11 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             out.error(&error);
-            ExitCode::from(if Advice::is_usage(&error) { cli::USAGE } else { cli::FAILED })
+            ExitCode::from(if Advice::is_usage(&error) {
+                cli::USAGE
+            } else {
+                cli::FAILED
+            })
         }
     }
 }

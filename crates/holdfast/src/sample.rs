@@ -35,6 +35,7 @@ pub(crate) fn write(root: &Path) -> io::Result<Vec<PathBuf>> {
         put(root, Path::new(path), text, &mut written)?;
     }
     put_stub(root, &mut written)?;
+    make_folder(&root.join("in"))?; // where the partner without a network drops its files
     Ok(written)
 }
 
@@ -62,5 +63,8 @@ fn put(root: &Path, path: &Path, text: &str, written: &mut Vec<PathBuf>) -> io::
 /// boundary.
 fn make_folder(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(folder)
 }

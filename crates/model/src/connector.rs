@@ -38,12 +38,27 @@ pub struct Param {
 impl Param {
     /// An option that must be given.
     pub fn required(name: &'static str, kind: ParamKind, doc: &'static str) -> Param {
-        Param { name, kind, default: None, doc }
+        Param {
+            name,
+            kind,
+            default: None,
+            doc,
+        }
     }
 
     /// An option with a default.
-    pub fn optional(name: &'static str, kind: ParamKind, default: impl Into<Value>, doc: &'static str) -> Param {
-        Param { name, kind, default: Some(default.into()), doc }
+    pub fn optional(
+        name: &'static str,
+        kind: ParamKind,
+        default: impl Into<Value>,
+        doc: &'static str,
+    ) -> Param {
+        Param {
+            name,
+            kind,
+            default: Some(default.into()),
+            doc,
+        }
     }
 }
 
@@ -157,7 +172,9 @@ impl Call {
     /// A duration option; `None` when it is off.
     pub fn duration(&self, name: &str) -> Option<std::time::Duration> {
         match self.options.get(name) {
-            Some(Value::Micros(micros)) => Some(std::time::Duration::from_micros(u64::try_from(*micros).ok()?)),
+            Some(Value::Micros(micros)) => {
+                Some(std::time::Duration::from_micros(u64::try_from(*micros).ok()?))
+            }
             _ => None,
         }
     }

@@ -53,7 +53,9 @@ impl Disposition {
 
     /// The inverse of [`Disposition::code`].
     pub fn from_code(code: i64) -> Option<Disposition> {
-        Disposition::ALL.into_iter().find(|disposition| disposition.code() == code)
+        Disposition::ALL
+            .into_iter()
+            .find(|disposition| disposition.code() == code)
     }
 
     /// Whether nothing of the message is in flight any more.

@@ -59,7 +59,10 @@ impl Problem {
 
     /// A warning at a place.
     pub fn warning(code: &'static str, message: impl Into<String>) -> Problem {
-        Problem { severity: Severity::Warning, ..Problem::error(code, message) }
+        Problem {
+            severity: Severity::Warning,
+            ..Problem::error(code, message)
+        }
     }
 
     /// Names the place.

@@ -19,7 +19,7 @@ pub(crate) const DEPTH_MAX: usize = 50;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
 
 /// Calls and loop turns while one file loads.
-const LOAD_TICKS_MAX: u64 = 20_000_000;
+const LOAD_TICKS_MAX: u64 = 5_000_000;
 const LOAD_HEAP_BYTES_MAX: usize = 512 << 20;
 const LOAD_DEADLINE: Duration = Duration::from_secs(30);
 

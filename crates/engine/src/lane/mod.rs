@@ -15,7 +15,10 @@ pub(crate) struct Lane<T> {
 
 impl<T: window::Row> Lane<T> {
     pub(crate) fn new(capacity: usize) -> Lane<T> {
-        Lane { window: parking_lot::Mutex::new(Window::new(capacity)), wake: Notify::new() }
+        Lane {
+            window: parking_lot::Mutex::new(Window::new(capacity)),
+            wake: Notify::new(),
+        }
     }
 
     /// Adds rows that are durable, in number order, and wakes the lane's task.

@@ -157,7 +157,9 @@ impl Schedule {
 
     fn take_key(&mut self) -> Option<SendRow> {
         while let Some(name) = self.turn.pop_front() {
-            let Some(key) = self.keys.get_mut(&name) else { continue };
+            let Some(key) = self.keys.get_mut(&name) else {
+                continue;
+            };
             if key.busy {
                 continue; // its turn comes again when the send in flight ends
             }
@@ -200,16 +202,23 @@ impl Schedule {
     pub(crate) fn done(&mut self, id: SendId, partition: Option<&str>) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.held.remove(&id.raw());
-        if let Ordering::Partitioned { .. } = self.ordering {
-            let name = partition.unwrap_or_default();
-            if let Some(key) = self.keys.get_mut(name) {
-                key.busy = false;
-                if key.rows.is_empty() {
-                    self.keys.remove(name);
-                } else {
-                    self.turn.push_back(name.into());
-                }
-            }
+        self.free_key(partition);
+    }
+
+    /// The send of a key that was in flight or waited for its retry is gone: the next one of it may go.
+    fn free_key(&mut self, partition: Option<&str>) {
+        let Ordering::Partitioned { .. } = self.ordering else {
+            return;
+        };
+        let name = partition.unwrap_or_default();
+        let Some(key) = self.keys.get_mut(name) else {
+            return;
+        };
+        key.busy = false;
+        if key.rows.is_empty() {
+            self.keys.remove(name);
+        } else {
+            self.turn.push_back(name.into());
         }
     }
 
@@ -223,12 +232,22 @@ impl Schedule {
     /// Ids of the next rows whose bytes are not in memory, at most `most`, the likely next ones first.
     pub(crate) fn without_body(&self, most: usize) -> Vec<SendId> {
         let keyed = self.keys.values().filter_map(|key| key.rows.front());
-        self.ready.values().take(most).chain(keyed).filter(|row| row.body.is_none()).map(|row| row.id).take(most).collect()
+        self.ready
+            .values()
+            .take(most)
+            .chain(keyed)
+            .filter(|row| row.body.is_none())
+            .map(|row| row.id)
+            .take(most)
+            .collect()
     }
 
     /// Gives bytes to a row that waits here.
     pub(crate) fn attach(&mut self, id: SendId, body: Held<Body>) {
-        let waiting = self.ready.values_mut().chain(self.keys.values_mut().filter_map(|key| key.rows.front_mut()));
+        let waiting = self
+            .ready
+            .values_mut()
+            .chain(self.keys.values_mut().filter_map(|key| key.rows.front_mut()));
         for row in waiting {
             if row.id == id {
                 row.body = Some(body);
@@ -237,30 +256,30 @@ impl Schedule {
         }
     }
 
-    /// Takes a waiting row out (a person skips or purges it); `None` when it is in flight or not here.
-    pub(crate) fn remove(&mut self, id: SendId) -> Option<SendRow> {
-        let row = self.remove_waiting(id)?;
+    /// Takes a waiting row out (a person skips or purges it); `None` when it is in flight, not here, or of
+    /// another message.
+    pub(crate) fn remove(&mut self, id: SendId, message: MessageId) -> Option<SendRow> {
+        let row = self.remove_waiting(|row| row.id == id && row.message == message)?;
         self.held.remove(&id.raw());
         Some(row)
     }
 
-    fn remove_waiting(&mut self, id: SendId) -> Option<SendRow> {
-        if let Some(key) = self.delayed.iter().find(|(_, row)| row.id == id).map(|(key, _)| *key) {
+    fn remove_waiting(&mut self, is_it: impl Fn(&SendRow) -> bool) -> Option<SendRow> {
+        if let Some(key) = self
+            .delayed
+            .iter()
+            .find(|(_, row)| is_it(row))
+            .map(|(key, _)| *key)
+        {
             let row = self.delayed.remove(&key)?;
-            if let Ordering::Partitioned { .. } = self.ordering {
-                let name = row.partition.clone().unwrap_or_default();
-                if let Some(key) = self.keys.get_mut(&name) {
-                    key.busy = false;
-                    if key.rows.is_empty() { drop(self.keys.remove(&name)) } else { self.turn.push_back(name) }
-                }
-            }
+            self.free_key(row.partition.as_deref());
             return Some(row);
         }
-        if let Some(key) = self.ready.iter().find(|(_, row)| row.id == id).map(|(key, _)| *key) {
+        if let Some(key) = self.ready.iter().find(|(_, row)| is_it(row)).map(|(key, _)| *key) {
             return self.ready.remove(&key);
         }
         for key in self.keys.values_mut() {
-            if let Some(at) = key.rows.iter().position(|row| row.id == id) {
+            if let Some(at) = key.rows.iter().position(&is_it) {
                 return key.rows.remove(at); // an emptied key leaves when its turn comes
             }
         }
@@ -321,20 +340,35 @@ mod tests {
         let mut schedule = Schedule::new(Ordering::Fifo, 8);
         schedule.push(row(1, 0, ""));
         schedule.push(row(2, 0, ""));
-        let Next::Deliver(head) = schedule.next(Timestamp(0)) else { panic!("head") };
-        assert!(matches!(schedule.next(Timestamp(0)), Next::Idle), "one in flight only");
+        let Next::Deliver(head) = schedule.next(Timestamp(0)) else {
+            panic!("head")
+        };
+        assert!(
+            matches!(schedule.next(Timestamp(0)), Next::Idle),
+            "one in flight only"
+        );
         schedule.again(head, Timestamp(50));
-        assert!(matches!(schedule.next(Timestamp(10)), Next::WaitUntil(Timestamp(50))));
+        assert!(matches!(
+            schedule.next(Timestamp(10)),
+            Next::WaitUntil(Timestamp(50))
+        ));
         assert_eq!(next_id(&mut schedule, 50), Some(1));
     }
 
     #[test]
     fn keys_run_in_parallel_and_each_keeps_its_order() {
-        let mut schedule = Schedule::new(Ordering::Partitioned { path: "PID-3.1".into() }, 8);
+        let mut schedule = Schedule::new(
+            Ordering::Partitioned {
+                path: "PID-3.1".into(),
+            },
+            8,
+        );
         for (id, key) in [(1, "a"), (2, "a"), (3, "b"), (4, "c")] {
             schedule.push(row(id, 0, key));
         }
-        let Next::Deliver(first) = schedule.next(Timestamp(0)) else { panic!("first") };
+        let Next::Deliver(first) = schedule.next(Timestamp(0)) else {
+            panic!("first")
+        };
         assert_eq!(first.id.raw(), 1);
         assert_eq!(next_id(&mut schedule, 0), Some(3));
         assert_eq!(next_id(&mut schedule, 0), Some(4));
@@ -351,7 +385,9 @@ mod tests {
         let mut schedule = Schedule::new(Ordering::Unordered, 1);
         schedule.push(row(1, 0, ""));
         schedule.push(row(2, 0, ""));
-        let Next::Deliver(first) = schedule.next(Timestamp(0)) else { panic!("first") };
+        let Next::Deliver(first) = schedule.next(Timestamp(0)) else {
+            panic!("first")
+        };
         schedule.again(first, Timestamp(100));
         assert_eq!(next_id(&mut schedule, 1), Some(2));
     }
@@ -361,9 +397,12 @@ mod tests {
         let mut schedule = Schedule::new(Ordering::Fifo, 1);
         schedule.push(row(1, 0, ""));
         schedule.push(row(2, 0, ""));
-        let Next::Deliver(head) = schedule.next(Timestamp(0)) else { panic!("head") };
+        let Next::Deliver(head) = schedule.next(Timestamp(0)) else {
+            panic!("head")
+        };
         schedule.again(head, Timestamp(1000));
-        assert!(schedule.remove(SendId(RowId(1))).is_some());
+        assert!(schedule.remove(SendId(RowId(1)), MessageId(RowId(2))).is_none());
+        assert!(schedule.remove(SendId(RowId(1)), MessageId(RowId(1))).is_some());
         assert_eq!(next_id(&mut schedule, 0), Some(2));
     }
 }

@@ -39,7 +39,14 @@ pub(crate) struct PageRequest {
 
 impl<T: Row> Window<T> {
     pub(crate) fn new(capacity: usize) -> Window<T> {
-        Window { rows: VecDeque::new(), capacity, held: 0, paged: 0, behind: None, behind_count: 0 }
+        Window {
+            rows: VecDeque::new(),
+            capacity,
+            held: 0,
+            paged: 0,
+            behind: None,
+            behind_count: 0,
+        }
     }
 
     /// After a restart: `count` open rows exist in the store, the highest is `upto`; nothing is held.
@@ -94,7 +101,11 @@ impl<T: Row> Window<T> {
         if self.rows.len() > self.capacity / 4 {
             return None;
         }
-        Some(PageRequest { after: self.held.max(self.paged), upto, limit: self.capacity - self.rows.len() })
+        Some(PageRequest {
+            after: self.held.max(self.paged),
+            upto,
+            limit: self.capacity - self.rows.len(),
+        })
     }
 
     /// The answer to a page request.
@@ -116,18 +127,6 @@ impl<T: Row> Window<T> {
     pub(crate) fn take(&mut self, most: usize) -> Vec<T> {
         let count = most.min(self.rows.len());
         self.rows.drain(..count).collect()
-    }
-
-    /// Rows taken but not dealt with go back to the front, in order.
-    pub(crate) fn put_back(&mut self, rows: Vec<T>) {
-        for row in rows.into_iter().rev() {
-            self.rows.push_front(row);
-        }
-    }
-
-    /// Whether nothing is held in memory.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
     }
 
     /// Rows waiting, in memory and behind it.

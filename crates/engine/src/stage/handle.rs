@@ -7,9 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::{Body, MessageId, NameId, RowId, SendId, Stage};
 use store::NameKind;
-use store::rows::{
-    Entry, HandledResult, NewDeadLetter, NewHandled, NewMessage, NewSend, Receipt, Unit,
-};
+use store::rows::{Entry, HandledResult, NewDeadLetter, NewHandled, NewMessage, NewSend, Receipt, Unit};
 
 use super::route::log_entries;
 use super::{BATCH, HandlerRow, Work, refill, works};
@@ -36,8 +34,18 @@ pub(crate) async fn run(core: Arc<Core>, handler: Arc<HandlerLane>) {
 async fn turn(core: &Arc<Core>, handler: &HandlerLane) -> Result<bool, Stopping> {
     core.read("messages that wait for a handler", || {
         refill(&handler.lane, |page| async move {
-            let rows = core.store.open_routed(handler.id, RowId(page.after), RowId(page.upto), page.limit).await?;
-            Ok(rows.into_iter().map(|row| HandlerRow { row: row.row, message: row.message, work: None }).collect())
+            let rows = core
+                .store
+                .open_routed(handler.id, RowId(page.after), RowId(page.upto), page.limit)
+                .await?;
+            Ok(rows
+                .into_iter()
+                .map(|row| HandlerRow {
+                    row: row.row,
+                    message: row.message,
+                    work: None,
+                })
+                .collect())
         })
     })
     .await?;
@@ -46,17 +54,27 @@ async fn turn(core: &Arc<Core>, handler: &HandlerLane) -> Result<bool, Stopping>
         return Ok(false);
     }
     let works = core
-        .read("message bodies", || works(core, rows.iter().map(|row| (row.message, row.work.as_deref()))))
+        .read("message bodies", || {
+            works(core, rows.iter().map(|row| (row.message, row.work.as_deref())))
+        })
         .await?;
     let job = {
         let core = Arc::clone(core);
         let name = Arc::clone(&handler.name);
         let ids: Vec<MessageId> = rows.iter().map(|row| row.message).collect();
-        move || ids.into_iter().zip(works).map(|(id, work)| handle(&core, &name, id, work)).collect::<Vec<_>>()
+        move || {
+            ids.into_iter()
+                .zip(works)
+                .map(|(id, work)| handle(&core, &name, id, work))
+                .collect::<Vec<_>>()
+        }
     };
     let answers = match core.run_code(job).await {
         Ok(answers) => answers,
-        Err(reason) => rows.iter().map(|row| Answer::failed(row.message, reason.clone())).collect(),
+        Err(reason) => rows
+            .iter()
+            .map(|row| Answer::failed(row.message, reason.clone()))
+            .collect(),
     };
     drop(rows);
     let units = answers.iter().map(|answer| answer.unit(handler.id)).collect();
@@ -92,12 +110,22 @@ struct Outputs {
 
 impl Answer {
     fn failed(id: MessageId, reason: String) -> Answer {
-        Answer { id, log: Vec::new(), result: Err(reason) }
+        Answer {
+            id,
+            log: Vec::new(),
+            result: Err(reason),
+        }
     }
 
     /// First the sends, then the passed messages: `committed` counts on this order.
     fn unit(&self, handler: NameId) -> Unit {
-        let handled = |result| Entry::Handled(NewHandled { message: self.id, handler, result });
+        let handled = |result| {
+            Entry::Handled(NewHandled {
+                message: self.id,
+                handler,
+                result,
+            })
+        };
         let mut entries = Vec::new();
         match &self.result {
             Ok(outputs) => {
@@ -105,7 +133,11 @@ impl Answer {
                 entries.extend(outputs.passed.iter().cloned().map(Entry::Message));
                 if outputs.sends.is_empty() {
                     let filtered = outputs.passed.is_empty();
-                    entries.push(handled(if filtered { HandledResult::Filtered } else { HandledResult::PassedThrough }));
+                    entries.push(handled(if filtered {
+                        HandledResult::Filtered
+                    } else {
+                        HandledResult::PassedThrough
+                    }));
                 }
             }
             Err(reason) => {
@@ -135,13 +167,24 @@ fn handle(core: &Core, name: &str, id: MessageId, work: Option<Work>) -> Answer 
     match core.program.handle(name, &incoming) {
         Err(fault) => Answer::failed(id, format!("handler `{name}` failed: {fault}")),
         Ok(handled) => {
-            let mut outputs = Outputs { raw: work.body.clone(), ..Outputs::default() };
+            let mut outputs = Outputs {
+                raw: work.body.clone(),
+                ..Outputs::default()
+            };
             for send in handled.sends {
                 if let Err(reason) = core.place(&mut outputs, name, id, &work, send) {
-                    return Answer { id, log: handled.log, result: Err(reason) };
+                    return Answer {
+                        id,
+                        log: handled.log,
+                        result: Err(reason),
+                    };
                 }
             }
-            Answer { id, log: handled.log, result: Ok(outputs) }
+            Answer {
+                id,
+                log: handled.log,
+                result: Ok(outputs),
+            }
         }
     }
 }
@@ -155,10 +198,18 @@ impl Core {
         work: &Work,
         send: script::Send,
     ) -> Result<(), String> {
-        let unknown = || format!("handler `{handler}` sent to `{}`, which is no connection of this configuration", send.destination);
+        let unknown = || {
+            format!(
+                "handler `{handler}` sent to `{}`, which is no connection of this configuration",
+                send.destination
+            )
+        };
         if let Some(destination) = self.names.id(NameKind::Outbound, &send.destination) {
             let lane = self.outbounds.get(&destination).ok_or_else(unknown)?;
-            let partition = lane.partition.as_ref().map(|path| partition_key(path, &send, work));
+            let partition = lane
+                .partition
+                .as_ref()
+                .map(|path| partition_key(path, &send, work));
             let handler = self.names.id(NameKind::Handler, handler).ok_or_else(unknown)?;
             outputs.sends.push(NewSend {
                 message,
@@ -170,7 +221,10 @@ impl Core {
             });
             return Ok(());
         }
-        let inbound = self.names.id(NameKind::Inbound, &send.destination).ok_or_else(unknown)?;
+        let inbound = self
+            .names
+            .id(NameKind::Inbound, &send.destination)
+            .ok_or_else(unknown)?;
         let lane = self.inbounds.get(&inbound).ok_or_else(unknown)?;
         let body = send.body.unwrap_or_else(|| work.body.bytes().clone());
         outputs.passed.push(self.derived_message(lane.id, message, body));
@@ -179,8 +233,16 @@ impl Core {
 
     /// A message that another message caused (passthrough, loopback).
     pub(crate) fn derived_message(&self, inbound: NameId, parent: MessageId, body: Bytes) -> NewMessage {
-        let peek = if self.is_hl7(&self.names.name(inbound)) { formats::hl7::peek(&body).ok() } else { None };
-        let control_id = peek.as_ref().map(|peek| peek.control_id()).filter(|id| !id.is_empty()).map(Box::from);
+        let peek = if self.is_hl7(&self.names.name(inbound)) {
+            formats::hl7::peek(&body).ok()
+        } else {
+            None
+        };
+        let control_id = peek
+            .as_ref()
+            .map(|peek| peek.control_id())
+            .filter(|id| !id.is_empty())
+            .map(Box::from);
         let kind = peek
             .as_ref()
             .filter(|peek| !peek.message_code().is_empty())
@@ -207,7 +269,9 @@ impl Core {
 
 fn partition_key(path: &formats::hl7::Path, send: &script::Send, work: &Work) -> Box<str> {
     let message = send.message.as_ref().or(work.parsed.as_ref());
-    message.and_then(|message| message.get(path)).map_or_else(|| "".into(), |value| Box::from(&*value))
+    message
+        .and_then(|message| message.get(path))
+        .map_or_else(|| "".into(), |value| Box::from(&*value))
 }
 
 fn committed(
@@ -246,7 +310,8 @@ fn committed(
             body: core.budget.hold(body, bytes),
         });
     }
-    core.finaliser.note(answer.id, Happened::Handled { sends, passed });
+    core.finaliser
+        .note(answer.id, Happened::Handled { sends, passed });
     for (message, row) in outputs.passed.into_iter().zip(rows) {
         core.push_derived(MessageId(row), message);
     }

@@ -39,14 +39,25 @@ impl Intake for Door {
         }
         let strict = self.declaration().is_some_and(|inbound| inbound.strict);
         let prepared: Vec<Prepared> = if strict {
-            let door = Door { core: Arc::clone(&self.core), lane: Arc::clone(&self.lane) };
-            let work = move || messages.into_iter().map(|message| door.prepare(message, true)).collect();
+            let door = Door {
+                core: Arc::clone(&self.core),
+                lane: Arc::clone(&self.lane),
+            };
+            let work = move || {
+                messages
+                    .into_iter()
+                    .map(|message| door.prepare(message, true))
+                    .collect()
+            };
             match self.core.run_code(work).await {
                 Ok(prepared) => prepared,
                 Err(reason) => return vec![Err(Refused(reason)); count],
             }
         } else {
-            messages.into_iter().map(|message| self.prepare(message, false)).collect()
+            messages
+                .into_iter()
+                .map(|message| self.prepare(message, false))
+                .collect()
         };
         self.store(prepared).await
     }
@@ -54,11 +65,17 @@ impl Intake for Door {
     async fn reject(&self, fragment: Received, reason: &str) -> Result<Accepted, Refused> {
         self.wait_for_room().await?;
         let mut prepared = self.prepare(fragment, false);
-        let fault = Fault { code: 207, location: None, text: reason.to_owned() };
+        let fault = Fault {
+            code: 207,
+            location: None,
+            text: reason.to_owned(),
+        };
         prepared.reason = Some(reason.into());
         prepared.verdict = Verdict::Reject(fault);
         let mut stored = self.store(vec![prepared]).await;
-        stored.pop().unwrap_or_else(|| Err(Refused("the store gave no answer".to_owned())))
+        stored
+            .pop()
+            .unwrap_or_else(|| Err(Refused("the store gave no answer".to_owned())))
     }
 }
 
@@ -71,13 +88,18 @@ impl Door {
     async fn wait_for_room(&self) -> Result<(), Refused> {
         let stopping = || Refused("this node is stopping".to_owned());
         while self.lane.lane.depth() >= UNROUTED_MAX {
-            metrics::counter!("holdfast_intake_waits_total", "name" => self.lane.name.to_string()).increment(1);
+            metrics::counter!("holdfast_intake_waits_total", "name" => self.lane.name.to_string())
+                .increment(1);
             tokio::select! {
                 () = self.core.stopping.cancelled() => return Err(stopping()),
                 () = tokio::time::sleep(std::time::Duration::from_millis(5)) => {}
             }
         }
-        if self.core.stopping.is_cancelled() { Err(stopping()) } else { Ok(()) }
+        if self.core.stopping.is_cancelled() {
+            Err(stopping())
+        } else {
+            Ok(())
+        }
     }
 
     fn prepare(&self, received: Received, strict: bool) -> Prepared {
@@ -100,7 +122,11 @@ impl Door {
             parent: received.parent,
             body,
         };
-        Prepared { verdict, message, reason }
+        Prepared {
+            verdict,
+            message,
+            reason,
+        }
     }
 
     /// Commits, and hands on what was accepted. The part after the commit runs in a task of its own: a
@@ -110,12 +136,17 @@ impl Door {
         let units = prepared.iter().map(Prepared::unit).collect();
         let committed = self.core.store.submit(self.core.term, units);
         let (answer, answered) = oneshot::channel();
-        let door = Door { core: Arc::clone(&self.core), lane: Arc::clone(&self.lane) };
+        let door = Door {
+            core: Arc::clone(&self.core),
+            lane: Arc::clone(&self.lane),
+        };
         tokio::spawn(async move {
             let results = committed.await;
             let _ = answer.send(door.committed(prepared, results));
         });
-        answered.await.unwrap_or_else(|_| vec![Err(Refused("the commit task failed".to_owned())); count])
+        answered
+            .await
+            .unwrap_or_else(|_| vec![Err(Refused("the commit task failed".to_owned())); count])
     }
 
     fn committed(
@@ -129,13 +160,17 @@ impl Door {
             .zip(results)
             .map(|(prepared, result)| {
                 let receipt = result.map_err(|error| self.refused(&error))?;
-                let committed =
-                    receipt.committed(0).ok_or_else(|| Refused("the store gave no receipt".to_owned()))?;
+                let committed = receipt
+                    .committed(0)
+                    .ok_or_else(|| Refused("the store gave no receipt".to_owned()))?;
                 match prepared.verdict {
                     Verdict::Accept => rows.push(self.core.ingress_row(committed.id(), prepared.message)),
                     _ => self.lane.counters.add(Figure::Rejected, 1),
                 }
-                Ok(Accepted { receipt: committed, verdict: prepared.verdict })
+                Ok(Accepted {
+                    receipt: committed,
+                    verdict: prepared.verdict,
+                })
             })
             .collect();
         self.lane.counters.add(Figure::Received, rows.len() as u64);
@@ -158,9 +193,16 @@ impl Core {
     pub(crate) fn ingress_row(&self, id: MessageId, message: NewMessage) -> IngressRow {
         self.finaliser.received(id);
         let bytes = message.body.len();
-        let work =
-            Work { inbound: message.inbound, received_at: message.received_at, body: message.body, parsed: None };
-        IngressRow { id, work: self.budget.hold(work, bytes) }
+        let work = Work {
+            inbound: message.inbound,
+            received_at: message.received_at,
+            body: message.body,
+            parsed: None,
+        };
+        IngressRow {
+            id,
+            work: self.budget.hold(work, bytes),
+        }
     }
 }
 
@@ -171,8 +213,17 @@ impl Prepared {
             // The entries below name the message of the same unit by a number of zero.
             let message = MessageId(RowId::ZERO);
             let kind = EventKind::Rejected;
-            entries.push(Entry::Event(NewEvent { message, send: None, kind, detail: reason.clone(), actor: None }));
-            entries.push(Entry::Disposition(NewDisposition { message, disposition: Disposition::Error }));
+            entries.push(Entry::Event(NewEvent {
+                message,
+                send: None,
+                kind,
+                detail: reason.clone(),
+                actor: None,
+            }));
+            entries.push(Entry::Disposition(NewDisposition {
+                message,
+                disposition: Disposition::Error,
+            }));
         }
         Unit { entries }
     }
@@ -185,7 +236,15 @@ fn examine(body: &Body, strict: bool) -> Examined {
     let peek = match hl7::peek(body) {
         Ok(peek) => peek,
         Err(fault) => {
-            return (Verdict::Reject(Fault { code: 207, location: fault.path, text: fault.text }), None, None);
+            return (
+                Verdict::Reject(Fault {
+                    code: 207,
+                    location: fault.path,
+                    text: fault.text,
+                }),
+                None,
+                None,
+            );
         }
     };
     let control_id = Some(peek.control_id()).filter(|id| !id.is_empty()).map(Box::from);
@@ -194,7 +253,11 @@ fn examine(body: &Body, strict: bool) -> Examined {
         return (Verdict::Accept, control_id, kind);
     }
     let verdict = match hl7::Message::parse(body.bytes().clone()) {
-        Err(fault) => Verdict::Reject(Fault { code: 207, location: fault.path, text: fault.text }),
+        Err(fault) => Verdict::Reject(Fault {
+            code: 207,
+            location: fault.path,
+            text: fault.text,
+        }),
         Ok(message) => match first_violation(&message) {
             None => Verdict::Accept,
             Some(fault) => Verdict::Error(fault),
@@ -215,8 +278,16 @@ fn first_violation(message: &hl7::Message) -> Option<Fault> {
     let violations = hl7::validate::check(message, &hl7::validate::Options::default());
     let more = violations.len().saturating_sub(1);
     violations.into_iter().next().map(|first| {
-        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
-        Fault { code: first.code, location: Some(first.path), text: format!("{}{more}", first.text) }
+        let more = if more > 0 {
+            format!(" (and {more} more)")
+        } else {
+            String::new()
+        };
+        Fault {
+            code: first.code,
+            location: Some(first.path),
+            text: format!("{}{more}", first.text),
+        }
     })
 }
 

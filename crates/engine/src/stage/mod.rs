@@ -62,7 +62,9 @@ pub(crate) async fn refill<T: Row, F>(
 where
     F: Future<Output = Result<Vec<T>, store::Error>>,
 {
-    let Some(request) = lane.with(|window| window.page_request()) else { return Ok(()) };
+    let Some(request) = lane.with(|window| window.page_request()) else {
+        return Ok(());
+    };
     let rows = read(request).await?;
     lane.with(|window| window.fill(request, rows));
     Ok(())
@@ -98,9 +100,17 @@ pub(crate) async fn works(
 
 impl Core {
     /// What a function sees of a message; indexes it if its inbound expects HL7 and nobody did yet.
-    pub(crate) fn incoming(&self, id: MessageId, work: &mut Work) -> Result<script::Incoming, formats::hl7::Fault> {
+    pub(crate) fn incoming(
+        &self,
+        id: MessageId,
+        work: &mut Work,
+    ) -> Result<script::Incoming, formats::hl7::Fault> {
         let name = self.names.name(work.inbound);
-        let raw = self.graph.inbounds.get(&*name).is_some_and(|inbound| inbound.format == model::graph::Format::Raw);
+        let raw = self
+            .graph
+            .inbounds
+            .get(&*name)
+            .is_some_and(|inbound| inbound.format == model::graph::Format::Raw);
         let content = if raw {
             script::Content::Raw(work.body.bytes().clone())
         } else {
@@ -111,11 +121,20 @@ impl Core {
             work.parsed = Some(message.clone());
             script::Content::Hl7(message)
         };
-        Ok(script::Incoming { content, received_at: work.received_at, inbound: name, id: id.to_string() })
+        Ok(script::Incoming {
+            content,
+            received_at: work.received_at,
+            inbound: name,
+            id: id.to_string(),
+        })
     }
 
     /// Reads from the store, trying again while it cannot answer; one clear line at the start of the trouble.
-    pub(crate) async fn read<R, F>(&self, what: &'static str, mut read: impl FnMut() -> F) -> Result<R, Stopping>
+    pub(crate) async fn read<R, F>(
+        &self,
+        what: &'static str,
+        mut read: impl FnMut() -> F,
+    ) -> Result<R, Stopping>
     where
         F: Future<Output = Result<R, store::Error>>,
     {
@@ -126,7 +145,11 @@ impl Core {
                 Err(error) => {
                     if !std::mem::replace(&mut warned, true) {
                         let error = anyhow_chain(&error);
-                        tracing::error!(what, error, "the store cannot be read; the lane waits and tries again");
+                        tracing::error!(
+                            what,
+                            error,
+                            "the store cannot be read; the lane waits and tries again"
+                        );
                     }
                     self.pause(std::time::Duration::from_millis(500)).await?;
                 }

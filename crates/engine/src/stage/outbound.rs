@@ -8,14 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connectors::{DeliverError, Delivered, Delivery, FailureClass, Sink};
-use futures::{FutureExt, StreamExt};
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use model::graph::{OnError, Outbound};
 use model::{Body, MessageId, SendId, Stage, Timestamp};
 use store::NameKind;
-use store::rows::{
-    Entry, EventKind, NewDeadLetter, NewEvent, NewMessage, NewOutcome, OutcomeResult, Unit,
-};
+use store::rows::{Entry, EventKind, NewDeadLetter, NewEvent, NewMessage, NewOutcome, OutcomeResult, Unit};
 
 use super::refill;
 use crate::core::{Core, OutboundLane, Stopping};
@@ -121,7 +119,13 @@ async fn start_flights(
                 if sinks.is_empty() && lane.schedule.lock().has_room() {
                     sinks.push(sink.another());
                 }
-                flights.push(Box::pin(fly(Arc::clone(core), Arc::clone(lane), declared.clone(), sink, row)));
+                flights.push(Box::pin(fly(
+                    Arc::clone(core),
+                    Arc::clone(lane),
+                    declared.clone(),
+                    sink,
+                    row,
+                )));
             }
         }
     }
@@ -134,7 +138,9 @@ async fn with_body(core: &Core, lane: &OutboundLane, mut row: SendRow) -> Result
     }
     let mut ids = vec![row.id];
     ids.extend(lane.schedule.lock().without_body(BODIES));
-    let bodies = core.read("bodies of sends", || core.store.send_bodies(&ids)).await?;
+    let bodies = core
+        .read("bodies of sends", || core.store.send_bodies(&ids))
+        .await?;
     for (id, body) in ids.into_iter().zip(bodies) {
         let Some(body) = body else { continue };
         let bytes = body.len();
@@ -150,9 +156,20 @@ async fn with_body(core: &Core, lane: &OutboundLane, mut row: SendRow) -> Result
 
 /// How a flight ended, once that is durable.
 enum Ended {
-    Finished { row: SendRow, happened: Happened, derived: Option<(MessageId, NewMessage)> },
-    Again { row: SendRow, at: Timestamp, why: String },
-    Halted { row: SendRow, why: String },
+    Finished {
+        row: SendRow,
+        happened: Happened,
+        derived: Option<(MessageId, NewMessage)>,
+    },
+    Again {
+        row: SendRow,
+        at: Timestamp,
+        why: String,
+    },
+    Halted {
+        row: SendRow,
+        why: String,
+    },
     /// The node stops; the row stays as it is in the store.
     Abandoned,
 }
@@ -178,14 +195,22 @@ async fn fly(
         attempt: row.attempts + 1,
     };
     let started = std::time::Instant::now();
-    let result = match std::panic::AssertUnwindSafe(sink.deliver(&delivery)).catch_unwind().await {
+    let result = match std::panic::AssertUnwindSafe(sink.deliver(&delivery))
+        .catch_unwind()
+        .await
+    {
         Ok(result) => result,
         Err(_) => {
             sink = sink.another();
-            Err(DeliverError { class: FailureClass::Retry, text: "the connector crashed".to_owned(), reply: None })
+            Err(DeliverError {
+                class: FailureClass::Retry,
+                text: "the connector crashed".to_owned(),
+                reply: None,
+            })
         }
     };
-    metrics::histogram!("holdfast_delivery_seconds", "name" => lane.name.to_string()).record(started.elapsed());
+    metrics::histogram!("holdfast_delivery_seconds", "name" => lane.name.to_string())
+        .record(started.elapsed());
     row.attempts += 1;
     let ended = match result {
         Ok(delivered) => deliver_done(&core, &lane, &declared, row, delivered).await,
@@ -201,7 +226,10 @@ async fn deliver_done(
     row: SendRow,
     delivered: Delivered,
 ) -> Result<Ended, Stopping> {
-    let feeds_back = declared.reply_to.as_deref().and_then(|name| core.names.id(NameKind::Inbound, name));
+    let feeds_back = declared
+        .reply_to
+        .as_deref()
+        .and_then(|name| core.names.id(NameKind::Inbound, name));
     let derived = feeds_back
         .zip(delivered.reply.as_ref())
         .map(|(inbound, reply)| core.derived_message(inbound, row.message, reply.bytes().clone()));
@@ -219,16 +247,32 @@ async fn deliver_done(
         _ => {
             let entry = outcome(&row, OutcomeResult::Delivered, None);
             core.write(vec![Unit::one(entry)]).await?;
-            return Ok(Ended::Finished { row, happened: Happened::Delivered, derived: None });
+            return Ok(Ended::Finished {
+                row,
+                happened: Happened::Delivered,
+                derived: None,
+            });
         }
     };
-    let derived = derived.zip(receipt.rows.get(1)).map(|(message, number)| (MessageId(*number), message));
+    let derived = derived
+        .zip(receipt.rows.get(1))
+        .map(|(message, number)| (MessageId(*number), message));
     lane.counters.add(Figure::Delivered, 1);
-    Ok(Ended::Finished { row, happened: Happened::Delivered, derived })
+    Ok(Ended::Finished {
+        row,
+        happened: Happened::Delivered,
+        derived,
+    })
 }
 
 fn outcome(row: &SendRow, result: OutcomeResult, reply: Option<Body>) -> Entry {
-    Entry::Outcome(NewOutcome { send: row.id, message: row.message, result, attempts: row.attempts, reply })
+    Entry::Outcome(NewOutcome {
+        send: row.id,
+        message: row.message,
+        result,
+        attempts: row.attempts,
+        reply,
+    })
 }
 
 async fn deliver_failed(
@@ -243,9 +287,18 @@ async fn deliver_failed(
         FailureClass::Retry if retry::may_retry(&declared.retry, row.attempts) => {
             let random = rand::random_range(0..1000);
             let wait = retry::wait(&declared.retry, row.attempts, random);
-            let detail = format!("attempt {}: {}; next in {:.1} s", row.attempts, error.text, wait.as_secs_f32());
+            let detail = format!(
+                "attempt {}: {}; next in {:.1} s",
+                row.attempts,
+                error.text,
+                wait.as_secs_f32()
+            );
             note_attempt(core, &row, &detail).await?;
-            Ok(Ended::Again { at: core.clock.now().after(wait), why: detail, row })
+            Ok(Ended::Again {
+                at: core.clock.now().after(wait),
+                why: detail,
+                row,
+            })
         }
         FailureClass::Internal if declared.on_error == OnError::Stop => {
             let detail = format!("attempt {}: {}", row.attempts, error.text);
@@ -287,16 +340,27 @@ async fn die(
         send: Some(row.id),
         reason: reason.as_str().into(),
     });
-    core.write(vec![Unit { entries: vec![outcome(&row, OutcomeResult::Dead, reply), dead] }]).await?;
+    core.write(vec![Unit {
+        entries: vec![outcome(&row, OutcomeResult::Dead, reply), dead],
+    }])
+    .await?;
     tracing::warn!(connection = %lane.name, message = %row.message, reason, "a send became a dead letter");
     lane.counters.add(Figure::DeadLetters, 1);
-    Ok(Ended::Finished { row, happened: Happened::SendFailed, derived: None })
+    Ok(Ended::Finished {
+        row,
+        happened: Happened::SendFailed,
+        derived: None,
+    })
 }
 
 /// Books a flight that ended.
 fn land(core: &Core, lane: &OutboundLane, ended: Ended) {
     match ended {
-        Ended::Finished { row, happened, derived } => {
+        Ended::Finished {
+            row,
+            happened,
+            derived,
+        } => {
             lane.schedule.lock().done(row.id, row.partition.as_deref());
             if lane.control.waiting.lock().take().is_some() {
                 tracing::info!(connection = %lane.name, "deliveries go on");
@@ -322,7 +386,7 @@ fn land(core: &Core, lane: &OutboundLane, ended: Ended) {
     }
 }
 
-/// The send at the head of each lane that was scheduled, for operators who skip it.
-pub(crate) fn purge_waiting(lane: &OutboundLane, send: SendId) -> Option<SendRow> {
-    lane.schedule.lock().remove(send)
+/// Takes a waiting send of a message out of its lane, for operators who skip it.
+pub(crate) fn purge_waiting(lane: &OutboundLane, send: SendId, message: MessageId) -> Option<SendRow> {
+    lane.schedule.lock().remove(send, message)
 }

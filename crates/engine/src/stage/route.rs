@@ -31,7 +31,10 @@ async fn turn(core: &Arc<Core>, inbound: &InboundLane) -> Result<bool, Stopping>
     core.read("messages that wait for their router", || {
         refill(&inbound.lane, |page| async move {
             let (after, upto) = (MessageId::from_raw(page.after), MessageId::from_raw(page.upto));
-            let ids = core.store.open_ingress(inbound.id, after, upto, page.limit).await?;
+            let ids = core
+                .store
+                .open_ingress(inbound.id, after, upto, page.limit)
+                .await?;
             Ok(ids.into_iter().map(|id| IngressRow { id, work: None }).collect())
         })
     })
@@ -41,24 +44,39 @@ async fn turn(core: &Arc<Core>, inbound: &InboundLane) -> Result<bool, Stopping>
         return Ok(false);
     }
     let works = core
-        .read("message bodies", || works(core, rows.iter().map(|row| (row.id, row.work.as_deref()))))
+        .read("message bodies", || {
+            works(core, rows.iter().map(|row| (row.id, row.work.as_deref())))
+        })
         .await?;
     let job = {
         let core = Arc::clone(core);
         let router = Arc::clone(&inbound.router);
         let ids: Vec<MessageId> = rows.iter().map(|row| row.id).collect();
-        move || ids.into_iter().zip(works).map(|(id, work)| route(&core, &router, id, work)).collect::<Vec<_>>()
+        move || {
+            ids.into_iter()
+                .zip(works)
+                .map(|(id, work)| route(&core, &router, id, work))
+                .collect::<Vec<_>>()
+        }
     };
     let answers = match core.run_code(job).await {
         Ok(answers) => answers,
-        Err(reason) => rows.iter().map(|row| Answer::failed(row.id, None, reason.clone())).collect(),
+        Err(reason) => rows
+            .iter()
+            .map(|row| Answer::failed(row.id, None, reason.clone()))
+            .collect(),
     };
     drop(rows);
     let units = answers.iter().map(|answer| answer.unit(inbound.id)).collect();
     let receipts = core.write(units).await?;
     for (answer, receipt) in answers.into_iter().zip(receipts) {
         match receipt {
-            Ok(receipt) => committed(core, inbound, answer, receipt.rows.first().copied().unwrap_or_default()),
+            Ok(receipt) => committed(
+                core,
+                inbound,
+                answer,
+                receipt.rows.first().copied().unwrap_or_default(),
+            ),
             Err(reason) => refused(core, inbound, answer.id, &reason).await?,
         }
     }
@@ -74,12 +92,20 @@ struct Answer {
 
 impl Answer {
     fn failed(id: MessageId, work: Option<Work>, reason: String) -> Answer {
-        Answer { id, work, log: Vec::new(), result: Err(reason) }
+        Answer {
+            id,
+            work,
+            log: Vec::new(),
+            result: Err(reason),
+        }
     }
 
     fn unit(&self, inbound: NameId) -> Unit {
         let first = match &self.result {
-            Ok(handlers) => Entry::Routed(NewRouted { message: self.id, handlers: handlers.clone() }),
+            Ok(handlers) => Entry::Routed(NewRouted {
+                message: self.id,
+                handlers: handlers.clone(),
+            }),
             Err(reason) => Entry::DeadLetter(NewDeadLetter {
                 message: self.id,
                 stage: Stage::Ingress,
@@ -88,7 +114,11 @@ impl Answer {
                 reason: reason.as_str().into(),
             }),
         };
-        Unit { entries: std::iter::once(first).chain(log_entries(self.id, &self.log)).collect() }
+        Unit {
+            entries: std::iter::once(first)
+                .chain(log_entries(self.id, &self.log))
+                .collect(),
+        }
     }
 }
 
@@ -96,7 +126,13 @@ impl Answer {
 pub(crate) fn log_entries(message: MessageId, lines: &[String]) -> impl Iterator<Item = Entry> + '_ {
     lines.iter().map(move |line| {
         let detail = line.as_str().into();
-        Entry::Event(NewEvent { message, send: None, kind: EventKind::Log, detail, actor: None })
+        Entry::Event(NewEvent {
+            message,
+            send: None,
+            kind: EventKind::Log,
+            detail,
+            actor: None,
+        })
     })
 }
 
@@ -112,10 +148,17 @@ fn route(core: &Core, router: &str, id: MessageId, work: Option<Work>) -> Answer
         Err(fault) => Answer::failed(id, Some(work), format!("router `{router}` failed: {fault}")),
         Ok(routed) => {
             let ids = routed.handlers.iter().map(|name| {
-                core.names.id(NameKind::Handler, name).ok_or_else(|| format!("router `{router}` named `{name}`, which is no handler"))
+                core.names
+                    .id(NameKind::Handler, name)
+                    .ok_or_else(|| format!("router `{router}` named `{name}`, which is no handler"))
             });
             let result = ids.collect::<Result<Vec<_>, _>>();
-            Answer { id, work: Some(work), log: routed.log, result }
+            Answer {
+                id,
+                work: Some(work),
+                log: routed.log,
+                result,
+            }
         }
     }
 }
@@ -128,9 +171,16 @@ fn committed(core: &Core, inbound: &InboundLane, answer: Answer, row: RowId) {
             core.finaliser.note(answer.id, Happened::StepFailed);
         }
         Ok(handlers) => {
-            let figure = if handlers.is_empty() { Figure::Unrouted } else { Figure::Routed };
+            let figure = if handlers.is_empty() {
+                Figure::Unrouted
+            } else {
+                Figure::Routed
+            };
             inbound.counters.add(figure, 1);
-            core.finaliser.note(answer.id, Happened::Routed(u32::try_from(handlers.len()).unwrap_or(u32::MAX)));
+            core.finaliser.note(
+                answer.id,
+                Happened::Routed(u32::try_from(handlers.len()).unwrap_or(u32::MAX)),
+            );
             for handler in handlers {
                 core.push_handler(handler, row, answer.id, answer.work.clone());
             }
@@ -162,6 +212,9 @@ impl Core {
 
     /// Whether an inbound's messages are HL7.
     pub(crate) fn is_hl7(&self, inbound: &str) -> bool {
-        self.graph.inbounds.get(inbound).is_none_or(|inbound| inbound.format == Format::Hl7)
+        self.graph
+            .inbounds
+            .get(inbound)
+            .is_none_or(|inbound| inbound.format == Format::Hl7)
     }
 }

@@ -36,20 +36,52 @@ def to_c(msg):
 #[tokio::test(flavor = "multi_thread")]
 async fn each_message_ends_where_its_functions_say() {
     let mut site = Site::start(FEED, 2).await;
-    for (id, trigger) in [("1", "A01"), ("2", "A20"), ("3", "A03"), ("4", "A11"), ("5", "A99"), ("6", "A01")] {
+    for (id, trigger) in [
+        ("1", "A01"),
+        ("2", "A20"),
+        ("3", "A03"),
+        ("4", "A11"),
+        ("5", "A99"),
+        ("6", "A01"),
+    ] {
         let reply = site.send("IB_A_ADT", &adt(id, trigger, "P1")).await;
         assert!(reply.contains(&format!("MSA|AA|{id}")), "{reply}");
     }
-    let ids = site.settled("IB_A_ADT", &[Processed, Unrouted, Filtered, Error, Error, Processed]).await;
+    let ids = site
+        .settled(
+            "IB_A_ADT",
+            &[Processed, Unrouted, Filtered, Error, Error, Processed],
+        )
+        .await;
     assert_eq!(site.arrived(0, 2).await, ["1", "6"]);
-    assert_eq!(site.arrived(1, 3).await, ["1", "4", "6"], "a failed handler does not stop its sibling");
+    assert_eq!(
+        site.arrived(1, 3).await,
+        ["1", "4", "6"],
+        "a failed handler does not stop its sibling"
+    );
     assert_eq!(
         site.trail(ids[0]).await,
-        ["received", "routed", "transformed", "transformed", "delivered", "delivered", "disposition"]
+        [
+            "received",
+            "routed",
+            "transformed",
+            "transformed",
+            "delivered",
+            "delivered",
+            "disposition"
+        ]
     );
     let failed = site.view(ids[3]).await;
-    let reason = failed.trail.iter().find(|entry| entry.what == "dead-lettered").unwrap();
-    assert!(reason.detail.contains("cannot cancel") && reason.detail.contains("feed.star"), "{}", reason.detail);
+    let reason = failed
+        .trail
+        .iter()
+        .find(|entry| entry.what == "dead-lettered")
+        .unwrap();
+    assert!(
+        reason.detail.contains("cannot cancel") && reason.detail.contains("feed.star"),
+        "{}",
+        reason.detail
+    );
     site.halt().await;
 }
 
@@ -61,7 +93,10 @@ async fn an_unchanged_message_is_delivered_byte_for_byte_and_stored_once() {
     let ids = site.settled("IB_A_ADT", &[Processed]).await;
     assert_eq!(site.bodies(1)[0], body.as_bytes());
     let sends = site.view(ids[0]).await.sends;
-    let transformed: Vec<_> = sends.iter().map(|send| (send.destination.as_str(), send.transformed)).collect();
+    let transformed: Vec<_> = sends
+        .iter()
+        .map(|send| (send.destination.as_str(), send.transformed))
+        .collect();
     assert_eq!(transformed, [("OB_B_ADT", true), ("OB_C_ADT", false)]);
     site.halt().await;
 }
@@ -123,8 +158,11 @@ def route_replies(msg):
     let mut site = Site::start(config, 1).await;
     site.send("IB_A_ADT", &adt("1", "A01", "P1")).await;
     site.settled("IB_A_ADT", &[Processed]).await;
-    let parts = site.settled("IB_PARTS_ADT", &[Processed, Processed, Processed]).await;
-    site.settled("IB_REPLY_ACK", &[Unrouted, Unrouted, Unrouted]).await;
+    let parts = site
+        .settled("IB_PARTS_ADT", &[Processed, Processed, Processed])
+        .await;
+    site.settled("IB_REPLY_ACK", &[Unrouted, Unrouted, Unrouted])
+        .await;
     assert_eq!(site.arrived(0, 3).await, ["1.0", "1.1", "1.2"]);
     let lines = site.messages().await;
     let reply = lines.iter().find(|line| line.inbound == "IB_REPLY_ACK").unwrap();

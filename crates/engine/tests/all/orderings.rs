@@ -25,11 +25,23 @@ def to_b(msg):
 async fn order(options: &str) -> Vec<String> {
     let mut site = Site::start(&feed(options), 1).await;
     site.node().set_held("OB_B_ADT", true, "test").await.unwrap();
-    for (id, trigger, patient) in [("1", "A01", "P1"), ("2", "A08", "P2"), ("3", "A01", "P1"), ("4", "A08", "P3"), ("5", "A01", "P2")] {
+    for (id, trigger, patient) in [
+        ("1", "A01", "P1"),
+        ("2", "A08", "P2"),
+        ("3", "A01", "P1"),
+        ("4", "A08", "P3"),
+        ("5", "A01", "P2"),
+    ] {
         site.send("IB_A_ADT", &adt(id, trigger, patient)).await;
     }
     for _ in 0..500 {
-        let queued = site.node().connections().iter().find(|view| view.name == "OB_B_ADT").unwrap().queued;
+        let queued = site
+            .node()
+            .connections()
+            .iter()
+            .find(|view| view.name == "OB_B_ADT")
+            .unwrap()
+            .queued;
         if queued == 5 {
             break;
         }
@@ -49,12 +61,18 @@ async fn fifo_keeps_the_order_of_arrival() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lifo_sends_the_newest_first() {
-    assert_eq!(order(r#"ordering = "lifo", concurrency = 1"#).await, ["5", "4", "3", "2", "1"]);
+    assert_eq!(
+        order(r#"ordering = "lifo", concurrency = 1"#).await,
+        ["5", "4", "3", "2", "1"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn priority_sends_the_highest_first_and_keeps_order_within_one() {
-    assert_eq!(order(r#"ordering = "priority", concurrency = 1"#).await, ["2", "4", "1", "3", "5"]);
+    assert_eq!(
+        order(r#"ordering = "priority", concurrency = 1"#).await,
+        ["2", "4", "1", "3", "5"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

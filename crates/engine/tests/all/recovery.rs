@@ -46,7 +46,10 @@ async fn rows_of_an_outbound_that_left_the_configuration_are_held_and_shown_and_
     assert_eq!(status.held_orphans.get("OB_C_ADT"), Some(&2));
     let id = site.messages().await[0].id;
     let waiting = site.view(id).await.waiting;
-    assert!(waiting[0].contains("OB_C_ADT is not in the configuration"), "{waiting:?}");
+    assert!(
+        waiting[0].contains("OB_C_ADT is not in the configuration"),
+        "{waiting:?}"
+    );
     site.settled("IB_A_ADT", &[Routed, Routed]).await;
     site.configure(FEED);
     site.reboot().await;

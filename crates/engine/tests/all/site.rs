@@ -27,10 +27,17 @@ impl Site {
     }
 
     pub(crate) async fn start_with(config: &str, ports: usize, behaviour: Behaviour) -> Site {
-        let options = sink::Options { keep_bodies: 10_000, ..sink::Options::local(ports) };
+        let options = sink::Options {
+            keep_bodies: 10_000,
+            ..sink::Options::local(ports)
+        };
         let sink = Sink::start(options.behaving(behaviour)).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let mut site = Site { folder, sink, node: None };
+        let mut site = Site {
+            folder,
+            sink,
+            node: None,
+        };
         site.configure(config);
         site.boot().await;
         site
@@ -55,12 +62,22 @@ impl Site {
     pub(crate) async fn boot(&mut self) {
         let root = self.folder.path();
         let project = engine::project::load(root, "dev").unwrap_or_else(|problems| {
-            panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+            panic!(
+                "{}",
+                problems
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            )
         });
         let mut settings = Settings::default();
         settings.engine.drain_seconds = 2;
         let options = store::sqlite::Options::new(root.join("data"));
-        let store = tokio::task::spawn_blocking(|| store::sqlite::open(options)).await.unwrap().unwrap();
+        let store = tokio::task::spawn_blocking(|| store::sqlite::open(options))
+            .await
+            .unwrap()
+            .unwrap();
         self.node = Some(Node::start(settings, project, Arc::new(store)).await.unwrap());
     }
 
@@ -80,8 +97,16 @@ impl Site {
     }
 
     pub(crate) fn address(&self, inbound: &str) -> SocketAddr {
-        let view = self.node().connections().into_iter().find(|view| view.name == inbound).unwrap();
-        view.address.unwrap_or_else(|| panic!("{inbound} is not bound: {:?}", view.reason)).parse().unwrap()
+        let view = self
+            .node()
+            .connections()
+            .into_iter()
+            .find(|view| view.name == inbound)
+            .unwrap();
+        view.address
+            .unwrap_or_else(|| panic!("{inbound} is not bound: {:?}", view.reason))
+            .parse()
+            .unwrap()
     }
 
     /// Sends one message and returns the reply.
@@ -92,7 +117,10 @@ impl Site {
 
     /// The messages, oldest first.
     pub(crate) async fn messages(&self) -> Vec<engine::MessageLine> {
-        let query = MessageQuery { limit: 1000, ..MessageQuery::default() };
+        let query = MessageQuery {
+            limit: 1000,
+            ..MessageQuery::default()
+        };
         let mut items = self.node().messages(&query).await.unwrap().items;
         items.reverse();
         items
@@ -131,18 +159,32 @@ impl Site {
     }
 
     pub(crate) async fn view(&self, id: MessageId) -> MessageView {
-        self.node().message(id).await.unwrap().expect("the message exists")
+        self.node()
+            .message(id)
+            .await
+            .unwrap()
+            .expect("the message exists")
     }
 
     pub(crate) async fn trail(&self, id: MessageId) -> Vec<String> {
-        self.view(id).await.trail.into_iter().map(|entry| entry.what).collect()
+        self.view(id)
+            .await
+            .trail
+            .into_iter()
+            .map(|entry| entry.what)
+            .collect()
     }
 
     /// Waits until a connection shows this state.
     pub(crate) async fn state(&self, name: &str, state: &str) {
         let mut seen = String::new();
         for _ in 0..PATIENCE.as_millis() / 20 {
-            let view = self.node().connections().into_iter().find(|view| view.name == name).unwrap();
+            let view = self
+                .node()
+                .connections()
+                .into_iter()
+                .find(|view| view.name == name)
+                .unwrap();
             if view.state == state {
                 return;
             }
@@ -175,6 +217,10 @@ async fn exchange(socket: &mut TcpStream, body: &str) -> String {
             return String::from_utf8_lossy(&reply).into_owned();
         }
         let read = tokio::time::timeout(PATIENCE, socket.read_buf(&mut buffer)).await;
-        assert_ne!(read.expect("a reply in time").unwrap(), 0, "the connection was closed without a reply");
+        assert_ne!(
+            read.expect("a reply in time").unwrap(),
+            0,
+            "the connection was closed without a reply"
+        );
     }
 }

@@ -27,13 +27,17 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let mut found = settings::load(&args.config, &Overrides::new()).err().unwrap_or_default();
+    let mut found = settings::load(&args.config, &Overrides::new())
+        .err()
+        .unwrap_or_default();
     let project = engine::project::load(&args.config, &args.env);
     match &project {
         Ok(project) => found.extend(project.warnings.iter().cloned()),
         Err(problems) => found.extend(problems.iter().cloned()),
     }
-    let failed = found.iter().any(|problem| problem.severity == Severity::Error || args.deny_warnings);
+    let failed = found
+        .iter()
+        .any(|problem| problem.severity == Severity::Error || args.deny_warnings);
     if out.is_json() {
         let fingerprint = project.as_ref().ok().map(|project| &project.fingerprint);
         out.json(&serde_json::json!({ "ok": !failed, "problems": found, "fingerprint": fingerprint }));

@@ -9,7 +9,7 @@ use engine::dryrun::{self, DryRun};
 use model::{Clock, SystemClock};
 use similar::{ChangeTag, TextDiff};
 
-use crate::output::{BAD, GOOD, Output, paint};
+use crate::output::Output;
 use crate::problems;
 
 /// Show what the configuration would do with a message. Nothing is stored, nothing is sent.
@@ -43,13 +43,19 @@ pub(crate) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {
         show(&dry, out);
     }
     let failed = dry.handlers.is_err() || dry.runs.iter().any(|run| run.sends.is_err());
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn read(file: &PathBuf) -> anyhow::Result<Vec<u8>> {
     if file.as_os_str() == "-" {
         let mut body = Vec::new();
-        std::io::stdin().read_to_end(&mut body).context("the standard input cannot be read")?;
+        std::io::stdin()
+            .read_to_end(&mut body)
+            .context("the standard input cannot be read")?;
         return Ok(body);
     }
     std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))
@@ -57,8 +63,16 @@ fn read(file: &PathBuf) -> anyhow::Result<Vec<u8>> {
 
 fn show(dry: &DryRun, out: &Output) {
     match &dry.handlers {
-        Ok(handlers) if handlers.is_empty() => out.line(&format!("{}: router {} names no handler: unrouted", dry.inbound, dry.router)),
-        Ok(handlers) => out.line(&format!("{}: router {} -> {}", dry.inbound, dry.router, handlers.join(", "))),
+        Ok(handlers) if handlers.is_empty() => out.line(&format!(
+            "{}: router {} names no handler: unrouted",
+            dry.inbound, dry.router
+        )),
+        Ok(handlers) => out.line(&format!(
+            "{}: router {} -> {}",
+            dry.inbound,
+            dry.router,
+            handlers.join(", ")
+        )),
         Err(fault) => out.text(fault),
     }
     for run in &dry.runs {
@@ -68,7 +82,10 @@ fn show(dry: &DryRun, out: &Output) {
             Ok(sends) => {
                 for send in sends {
                     let note = if send.changed { "" } else { " (unchanged)" };
-                    out.line(&format!("\nhandler {} -> {}{note}", run.handler, send.destination));
+                    out.line(&format!(
+                        "\nhandler {} -> {}{note}",
+                        run.handler, send.destination
+                    ));
                     difference(&send.before, &send.after, out);
                 }
             }
@@ -85,8 +102,8 @@ fn difference(before: &str, after: &str, out: &Output) {
         let text = change.value().trim_end_matches('\n');
         match change.tag() {
             ChangeTag::Equal => out.line(&format!("  {text}")),
-            ChangeTag::Delete => out.line(&paint(BAD, &format!("- {text}"))),
-            ChangeTag::Insert => out.line(&paint(GOOD, &format!("+ {text}"))),
+            ChangeTag::Delete => out.removed(&format!("- {text}")),
+            ChangeTag::Insert => out.added(&format!("+ {text}")),
         }
     }
 }

@@ -23,7 +23,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {
     let directory = args.directory.display();
     let mut written = Vec::new();
-    std::fs::create_dir_all(&args.directory).with_context(|| format!("cannot make the folder {directory}"))?;
+    std::fs::create_dir_all(&args.directory)
+        .with_context(|| format!("cannot make the folder {directory}"))?;
     if args.stubs {
         sample::put_stub(&args.directory, &mut written)
     } else {

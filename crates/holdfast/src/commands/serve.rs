@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// Which environment this is: reads `environments/<NAME>.toml`. There is no default on purpose.
     #[arg(long, value_name = "NAME", env = "HOLDFAST_ENV")]
     pub(crate) env: String,
-    /// Folder of the embedded store (setting `store.directory`).
+    /// Folder of the embedded store (setting `store.directory`, which is relative to the config repository).
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Address of the HTTP API (setting `api.bind`).
@@ -73,6 +73,13 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
     })?;
     let metrics = api::telemetry::install();
     let store = open_store(&args, &settings).await?;
+    // Paths in a configuration are relative to its repository.
+    std::env::set_current_dir(&args.config).with_context(|| {
+        format!(
+            "the config repository {} cannot be entered",
+            args.config.display()
+        )
+    })?;
     let drain = settings.drain();
     let node = match Node::start(settings, project, store).await {
         Ok(node) => node,
@@ -83,7 +90,10 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
     let stop = CancellationToken::new();
     let api = tokio::spawn(api::serve(listener, Arc::clone(&node), metrics, stop.clone()));
     let failure = wait_for_end(&node).await?;
-    tracing::info!(bound_seconds = drain.as_secs(), "stopping: listeners close, messages in flight end");
+    tracing::info!(
+        bound_seconds = drain.as_secs(),
+        "stopping: listeners close, messages in flight end"
+    );
     let report = tokio::select! {
         report = node.stop() => report,
         () = second_signal() => anyhow::bail!("stopped at once by a second signal; what was acknowledged is in the store"),
@@ -91,7 +101,10 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
     stop.cancel();
     let _ = api.await;
     if report.left_open > 0 {
-        tracing::warn!(left_open = report.left_open, "messages are left in flight; the next start goes on with them");
+        tracing::warn!(
+            left_open = report.left_open,
+            "messages are left in flight; the next start goes on with them"
+        );
     }
     match failure {
         Some(reason) => anyhow::bail!("{reason}"),
@@ -105,6 +118,7 @@ async fn open_store(args: &Args, settings: &Settings) -> anyhow::Result<Arc<dyn 
         Some(data) => data.clone(),
         None => args.config.join(&settings.store.directory),
     };
+    let directory = std::path::absolute(&directory)?; // the node changes its folder later
     let mut options = store::sqlite::Options::new(directory);
     options.segment_bytes_max = settings.store.segment_mb << 20;
     let store = tokio::task::spawn_blocking(move || store::sqlite::open(options)).await??;
@@ -123,7 +137,8 @@ async fn wait_for_end(node: &Node) -> anyhow::Result<Option<String>> {
 }
 
 async fn second_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
     };

@@ -25,7 +25,10 @@ pub(crate) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {
     if out.is_json() {
         out.json(&origins);
     } else {
-        let rows = origins.into_iter().map(|origin| vec![origin.key, origin.value, origin.from]).collect();
+        let rows = origins
+            .into_iter()
+            .map(|origin| vec![origin.key, origin.value, origin.from])
+            .collect();
         out.table(&["setting", "value", "from"], rows);
     }
     Ok(ExitCode::SUCCESS)

@@ -25,7 +25,9 @@ const ARCHIVE: usize = 3;
 
 /// What the laboratory wants to know.
 const LAB_EVENTS: [&str; 9] = ["A01", "A02", "A03", "A04", "A08", "A11", "A13", "A31", "A40"];
-const TRIGGERS: [&str; 12] = ["A01", "A02", "A03", "A04", "A05", "A08", "A11", "A13", "A20", "A28", "A31", "A40"];
+const TRIGGERS: [&str; 12] = [
+    "A01", "A02", "A03", "A04", "A05", "A08", "A11", "A13", "A20", "A28", "A31", "A40",
+];
 
 /// Messages of which each feed sends in turn.
 const POOL: usize = 240;
@@ -44,15 +46,22 @@ impl Ports {
     /// Takes free ones for the node's listeners.
     pub(super) fn choose(partners: &[u16]) -> anyhow::Result<Ports> {
         // Held together, so that they differ; free again a moment later.
-        let held: Vec<std::net::TcpListener> =
-            (0..3).map(|_| std::net::TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+        let held: Vec<std::net::TcpListener> = (0..3)
+            .map(|_| std::net::TcpListener::bind("127.0.0.1:0"))
+            .collect::<Result<_, _>>()?;
         let port = |index: usize| anyhow::Ok(held[index].local_addr()?.port());
-        Ok(Ports { partners: partners.to_vec(), adt: port(0)?, oru: port(1)?, api: port(2)? })
+        Ok(Ports {
+            partners: partners.to_vec(),
+            adt: port(0)?,
+            oru: port(1)?,
+            api: port(2)?,
+        })
     }
 
     /// `environments/dev.toml` of this demonstration.
     pub(super) fn environment(&self) -> String {
-        let [emr_adt, emr_oru, lab_adt, archive] = [EMR_ADT, EMR_ORU, LAB_ADT, ARCHIVE].map(|place| self.partners[place]);
+        let [emr_adt, emr_oru, lab_adt, archive] =
+            [EMR_ADT, EMR_ORU, LAB_ADT, ARCHIVE].map(|place| self.partners[place]);
         let (adt, oru) = (self.adt, self.oru);
         format!(
             "reg_adt_port = {adt}\nlab_oru_port = {oru}\ndrop_folder = \"in\"\n\n\
@@ -92,7 +101,6 @@ pub(super) struct View {
     pub(super) adt: u64,
     pub(super) oru: u64,
     pub(super) files: u64,
-    pub(super) resent: u64,
     pub(super) arrived: [u64; PORTS.len()],
 }
 
@@ -112,7 +120,9 @@ impl Feeds {
         let mut generator = Generator::new(20_260_105);
         let adt_pool = (0..POOL).map(|index| adt_message(&mut generator, TRIGGERS[index % TRIGGERS.len()]));
         let adt_pool = adt_pool.collect::<anyhow::Result<Vec<_>>>()?;
-        let oru_pool = (0..POOL).map(|index| oru_message(&mut generator, index)).collect::<anyhow::Result<Vec<_>>>()?;
+        let oru_pool = (0..POOL)
+            .map(|index| oru_message(&mut generator, index))
+            .collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Feeds {
             files: Files::write(&plan.directory.join("in"), files, &oru_pool)?,
             adt: Line::start(ports.adt, adt, adt_pool, adt_expectation)?,
@@ -140,8 +150,11 @@ impl Feeds {
         View {
             adt: adt.acknowledged,
             oru: oru.acknowledged,
-            files: if self.files.are_taken() { self.files.messages } else { 0 },
-            resent: adt.resent + oru.resent,
+            files: if self.files.are_taken() {
+                self.files.messages
+            } else {
+                0
+            },
             arrived: std::array::from_fn(count),
         }
     }
@@ -157,8 +170,10 @@ impl Feeds {
     /// The judgement of each feed.
     pub(super) fn judge(&self, received: &[PortRecord]) -> Vec<Judged> {
         let lines = [("ADT over MLLP", &self.adt), ("ORU over MLLP", &self.oru)];
-        let mut judged: Vec<Judged> =
-            lines.into_iter().filter_map(|(name, line)| Some(Judged::of_line(name, &line.judge(received)?))).collect();
+        let mut judged: Vec<Judged> = lines
+            .into_iter()
+            .filter_map(|(name, line)| Some(Judged::of_line(name, &line.judge(received)?)))
+            .collect();
         judged.push(self.files.judge(received));
         judged
     }
@@ -204,8 +219,10 @@ impl Line {
         pool: Vec<Bytes>,
         expect: fn(&Message) -> [u32; PORTS.len()],
     ) -> anyhow::Result<Line> {
-        let expected =
-            pool.iter().map(|body| Ok(expect(&Message::parse(body.clone())?))).collect::<anyhow::Result<Vec<_>>>()?;
+        let expected = pool
+            .iter()
+            .map(|body| Ok(expect(&Message::parse(body.clone())?)))
+            .collect::<anyhow::Result<Vec<_>>>()?;
         let options = sender::Options {
             lanes: LANES,
             pace: Pace::Closed { window: 8 },
@@ -237,8 +254,11 @@ impl Line {
     }
 
     fn judge(&self, received: &[PortRecord]) -> Option<Reconciliation> {
-        let expected = |sent: Sent, port: usize| self.expected[sent.sequence as usize % self.expected.len()][port];
-        self.record.as_ref().map(|record| reconcile(record, received, &Expect::Exactly(&expected)))
+        let expected =
+            |sent: Sent, port: usize| self.expected[sent.sequence as usize % self.expected.len()][port];
+        self.record
+            .as_ref()
+            .map(|record| reconcile(record, received, &Expect::Exactly(&expected)))
     }
 }
 
@@ -252,7 +272,15 @@ impl Files {
             let pool = Pool::of(pool.iter().cloned())?;
             let mut count = 0;
             while count < PER_FILE && u64::from(sequence) < messages {
-                pool.render(&ControlId { run, lane: 0, sequence, part: 0 }, &mut batch);
+                pool.render(
+                    &ControlId {
+                        run,
+                        lane: 0,
+                        sequence,
+                        part: 0,
+                    },
+                    &mut batch,
+                );
                 sequence += 1;
                 count += 1;
             }
@@ -262,19 +290,31 @@ impl Files {
             std::fs::write(&hidden, batch).context("the drop folder cannot be written")?;
             std::fs::rename(&hidden, folder.join(format!("batch-{files:03}.hl7")))?;
         }
-        Ok(Files { run, messages, folder: folder.clone() })
+        Ok(Files {
+            run,
+            messages,
+            folder: folder.clone(),
+        })
     }
 
     fn are_taken(&self) -> bool {
-        let Ok(entries) = std::fs::read_dir(&self.folder) else { return false };
-        !entries.flatten().any(|entry| entry.file_name().to_string_lossy().ends_with(".hl7"))
+        let Ok(entries) = std::fs::read_dir(&self.folder) else {
+            return false;
+        };
+        !entries
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().ends_with(".hl7"))
     }
 
     fn judge(&self, received: &[PortRecord]) -> Judged {
         let mut copies = BTreeMap::new();
         let mut unexpected = 0;
         for (port, record) in received.iter().enumerate() {
-            for arrival in record.arrivals.iter().filter(|arrival| arrival.id.run == self.run) {
+            for arrival in record
+                .arrivals
+                .iter()
+                .filter(|arrival| arrival.id.run == self.run)
+            {
                 match (port, arrival.answer) {
                     (ARCHIVE, Answer::Accepted) => *copies.entry(arrival.id.sequence).or_insert(0_u64) += 1,
                     (ARCHIVE, _) => {}
@@ -319,17 +359,22 @@ fn oru_message(generator: &mut Generator, index: usize) -> anyhow::Result<Bytes>
 
 fn adt_expectation(message: &Message) -> [u32; PORTS.len()] {
     let mut expected = [0; PORTS.len()];
-    let trigger = message.trigger();
-    if &*trigger != "A20" {
+    let header = message.header();
+    let trigger = header.trigger();
+    if trigger != "A20" {
         expected[EMR_ADT] = 1;
-        expected[LAB_ADT] = u32::from(LAB_EVENTS.contains(&&*trigger));
+        expected[LAB_ADT] = u32::from(LAB_EVENTS.contains(&trigger));
     }
     expected
 }
 
 fn oru_expectation(message: &Message) -> [u32; PORTS.len()] {
     let mut expected = [0; PORTS.len()];
-    let preliminary = message.get_str("OBR-25").ok().flatten().is_some_and(|status| status == "P");
+    let preliminary = message
+        .get_str("OBR-25")
+        .ok()
+        .flatten()
+        .is_some_and(|status| status == "P");
     if !preliminary {
         expected[EMR_ORU] = u32::try_from(message.segment_count(Some("OBX"))).unwrap_or(u32::MAX);
     }

@@ -36,12 +36,13 @@ pub(crate) struct Plan {
 pub(crate) async fn run(plan: &Plan, out: &Output) -> anyhow::Result<Report> {
     let started = Instant::now();
     prepare_folder(&plan.directory)?;
-    let sink = Sink::start(sink::Options::local(feeds::PORTS.len())).await.context("the sink cannot listen")?;
+    let sink = Sink::start(sink::Options::local(feeds::PORTS.len()))
+        .await
+        .context("the sink cannot listen")?;
     let ports = feeds::Ports::choose(&sink.ports())?;
     sample::write(&plan.directory)?;
     let environment = plan.directory.join("environments/dev.toml");
     std::fs::write(&environment, ports.environment()).context("the sample cannot be written")?;
-    std::fs::create_dir_all(plan.directory.join("in"))?;
     explain(plan, out);
 
     let mut node = Node::start(&plan.directory, ports.api).await?;
@@ -58,10 +59,17 @@ pub(crate) async fn run(plan: &Plan, out: &Output) -> anyhow::Result<Report> {
         node.check()?;
         if crash_due && view.acknowledged() >= crash_at {
             crash_due = false;
-            picture.say(&format!("kill -9 of the node (process {}) with {} messages acknowledged", node.pid(), thousands(view.acknowledged())));
+            picture.say(&format!(
+                "kill -9 of the node (process {}) with {} messages acknowledged",
+                node.pid(),
+                thousands(view.acknowledged())
+            ));
             node.kill()?;
             node = Node::start(&plan.directory, ports.api).await?;
-            picture.say(&format!("started again as process {}; it recovers from its store", node.pid()));
+            picture.say(&format!(
+                "started again as process {}; it recovers from its store",
+                node.pid()
+            ));
         }
         if feeds.are_sent() {
             let since = *finished_at.get_or_insert_with(Instant::now);
@@ -96,10 +104,14 @@ fn prepare_folder(folder: &Path) -> anyhow::Result<()> {
             "{} holds something that no demonstration wrote: choose another with --directory",
             folder.display()
         );
-        std::fs::remove_dir_all(folder).with_context(|| format!("{} cannot be replaced", folder.display()))?;
+        std::fs::remove_dir_all(folder)
+            .with_context(|| format!("{} cannot be replaced", folder.display()))?;
     }
     std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-    std::fs::write(folder.join(MARK), "This folder was written by `holdfast demo`, which replaces it.\n")?;
+    std::fs::write(
+        folder.join(MARK),
+        "This folder was written by `holdfast demo`, which replaces it.\n",
+    )?;
     Ok(())
 }
 
@@ -117,12 +129,22 @@ fn explain(plan: &Plan, out: &Output) {
 
 fn next_steps(folder: &str, out: &Output) {
     out.line("");
-    out.line(&format!("The config repository and the store lie in {folder} (the next demo replaces them)."));
+    out.line(&format!(
+        "The config repository and the store lie in {folder} (the next demo replaces them)."
+    ));
     out.line("Try next:");
-    out.line(&format!("  holdfast graph {folder}            # what flows where"));
-    out.line(&format!("  holdfast test {folder}             # the feeds' own tests"));
-    out.line(&format!("  holdfast dryrun IB_REG_ADT {folder}/messages/adt_a01.hl7 --config {folder}"));
-    out.line(&format!("  holdfast serve --config {folder} --env dev --api 127.0.0.1:8765"));
+    out.line(&format!(
+        "  holdfast graph {folder}            # what flows where"
+    ));
+    out.line(&format!(
+        "  holdfast test {folder}             # the feeds' own tests"
+    ));
+    out.line(&format!(
+        "  holdfast dryrun IB_REG_ADT {folder}/messages/adt_a01.hl7 --config {folder}"
+    ));
+    out.line(&format!(
+        "  holdfast serve --config {folder} --env dev --api 127.0.0.1:8765"
+    ));
     out.line("  curl -s '127.0.0.1:8765/api/v1/messages?limit=3'   # while it serves");
     out.line("  holdfast init my-site              # a config repository of your own");
 }

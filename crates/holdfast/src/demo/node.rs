@@ -39,12 +39,21 @@ impl Node {
         let started = Instant::now();
         loop {
             if client.get_json::<Value>("/ready").await.is_ok() {
-                return Ok(Node { child, pid, client, log });
+                return Ok(Node {
+                    child,
+                    pid,
+                    client,
+                    log,
+                });
             }
             if let Some(status) = child.try_wait()? {
                 anyhow::bail!("the node ended with {status}: see {}", log.display());
             }
-            anyhow::ensure!(started.elapsed() < START_MAX, "the node is not ready after {START_MAX:?}: see {}", log.display());
+            anyhow::ensure!(
+                started.elapsed() < START_MAX,
+                "the node is not ready after {START_MAX:?}: see {}",
+                log.display()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -85,10 +94,19 @@ impl Node {
 
     /// SIGTERM, and waits for the graceful end.
     pub(super) async fn terminate(mut self) -> anyhow::Result<()> {
-        let told = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().await?;
+        let told = Command::new("kill")
+            .args(["-TERM", &self.pid.to_string()])
+            .status()
+            .await?;
         anyhow::ensure!(told.success(), "the node cannot be told to stop");
-        let status = tokio::time::timeout(START_MAX, self.child.wait()).await.context("the node does not stop")??;
-        anyhow::ensure!(status.success(), "the node stopped with {status}: see {}", self.log.display());
+        let status = tokio::time::timeout(START_MAX, self.child.wait())
+            .await
+            .context("the node does not stop")??;
+        anyhow::ensure!(
+            status.success(),
+            "the node stopped with {status}: see {}",
+            self.log.display()
+        );
         Ok(())
     }
 }

@@ -23,11 +23,18 @@ impl Picture {
     pub(super) fn new(out: &Output) -> Picture {
         let live = out.is_terminal().then(|| {
             let multi = MultiProgress::new();
-            let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-            let bars = (0..6).map(|_| multi.add(ProgressBar::new_spinner().with_style(style.clone()))).collect();
+            let style =
+                ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let bars = (0..6)
+                .map(|_| multi.add(ProgressBar::new_spinner().with_style(style.clone())))
+                .collect();
             (multi, bars)
         });
-        Picture { out: *out, live, last_line: Mutex::new(None) }
+        Picture {
+            out: *out,
+            live,
+            last_line: Mutex::new(None),
+        }
     }
 
     /// Draws what has happened so far.
@@ -43,7 +50,9 @@ impl Picture {
     }
 
     fn draw_line(&self, view: &View, elapsed: Duration) {
-        let Ok(mut last) = self.last_line.lock() else { return };
+        let Ok(mut last) = self.last_line.lock() else {
+            return;
+        };
         if last.is_some_and(|last| elapsed < last + LINE_EVERY) {
             return;
         }
@@ -78,11 +87,23 @@ fn lines(view: &View, elapsed: Duration) -> Vec<String> {
     let [emr_adt, emr_oru, lab_adt, archive] = view.arrived.map(figure);
     let [to_emr_adt, to_emr_oru, to_lab, to_archive] = PORTS;
     vec![
-        format!("{:>3} s   acknowledged                                            delivered", elapsed.as_secs()),
-        format!("  registration ══{}══▶ IB_REG_ADT ─┬─ adt_to_emr ──────▶ {to_emr_adt:<14}{emr_adt}", figure(view.adt)),
+        format!(
+            "{:>3} s   acknowledged                                            delivered",
+            elapsed.as_secs()
+        ),
+        format!(
+            "  registration ══{}══▶ IB_REG_ADT ─┬─ adt_to_emr ──────▶ {to_emr_adt:<14}{emr_adt}",
+            figure(view.adt)
+        ),
         format!("                                       └─ adt_to_lab ──────▶ {to_lab:<14}{lab_adt}"),
-        format!("  laboratory   ══{}══▶ IB_LAB_ORU ─── oru_to_emr ──────▶ {to_emr_oru:<14}{emr_oru}", figure(view.oru)),
-        format!("  batch files  ══{}══▶ IB_DROP_ORU ── drop_to_archive ─▶ {to_archive:<14}{archive}", figure(view.files)),
+        format!(
+            "  laboratory   ══{}══▶ IB_LAB_ORU ─── oru_to_emr ──────▶ {to_emr_oru:<14}{emr_oru}",
+            figure(view.oru)
+        ),
+        format!(
+            "  batch files  ══{}══▶ IB_DROP_ORU ── drop_to_archive ─▶ {to_archive:<14}{archive}",
+            figure(view.files)
+        ),
         String::new(),
     ]
 }

@@ -33,12 +33,14 @@ struct StoreCount {
 
 impl Report {
     /// Puts both sides' evidence together.
-    pub(super) fn of(feeds: Feeds, received: Vec<PortRecord>, census: &Value, status: &Value, took: Duration) -> Report {
-        let disposition = |name: &str| {
-            let rows = census["dispositions"].as_array();
-            let row = rows.and_then(|rows| rows.iter().find(|row| row[0].as_str() == Some(name) || row["disposition"].as_str() == Some(name)));
-            row.and_then(|row| row[1].as_u64().or_else(|| row["messages"].as_u64()).or_else(|| row["count"].as_u64())).unwrap_or(0)
-        };
+    pub(super) fn of(
+        feeds: Feeds,
+        received: Vec<PortRecord>,
+        census: &Value,
+        status: &Value,
+        took: Duration,
+    ) -> Report {
+        let disposition = |name: &str| census["dispositions"][name].as_u64().unwrap_or(0);
         let figure = |key: &str| census[key].as_u64().unwrap_or(0);
         let store = StoreCount {
             stored: figure("messages"),
@@ -51,7 +53,11 @@ impl Report {
             sends_delivered: figure("delivered"),
             leaderships: status["epoch"].as_u64().unwrap_or(0),
         };
-        Report { feeds: feeds.judge(&received), store, seconds: took.as_secs_f64() }
+        Report {
+            feeds: feeds.judge(&received),
+            store,
+            seconds: took.as_secs_f64(),
+        }
     }
 
     fn sum(&self, figure: impl Fn(&Judged) -> u64) -> u64 {
@@ -81,8 +87,17 @@ impl Report {
             out.json(self);
             return;
         }
-        let heading =
-            ["feed", "sent", "acknowledged", "sent again", "to deliver", "delivered", "repeated", "out of order", "missing"];
+        let heading = [
+            "feed",
+            "sent",
+            "acknowledged",
+            "sent again",
+            "to deliver",
+            "delivered",
+            "repeated",
+            "out of order",
+            "missing",
+        ];
         let mut rows: Vec<Vec<String>> = self.feeds.iter().map(row).collect();
         rows.push(row(&Judged {
             feed: "all".to_owned(),
@@ -114,12 +129,29 @@ impl Report {
         ];
         out.line("");
         out.line("What the store says (a message that was sent again is stored again):");
-        out.table(&["messages", "count"], figures.map(|(name, count)| vec![name.to_owned(), thousands(count)]).to_vec());
+        out.table(
+            &["messages", "count"],
+            figures
+                .map(|(name, count)| vec![name.to_owned(), thousands(count)])
+                .to_vec(),
+        );
         out.line("");
         let verdict = if self.is_sound() {
-            paint(GOOD, &format!("missing = 0: every acknowledged message is accounted for ({:.1} s in all)", self.seconds))
+            paint(
+                GOOD,
+                &format!(
+                    "missing = 0: every acknowledged message is accounted for ({:.1} s in all)",
+                    self.seconds
+                ),
+            )
         } else {
-            paint(BAD, &format!("the account does not come out: {} missing; see the rows above", self.missing()))
+            paint(
+                BAD,
+                &format!(
+                    "the account does not come out: {} missing; see the rows above",
+                    self.missing()
+                ),
+            )
         };
         out.line(&verdict);
     }
@@ -136,5 +168,7 @@ fn row(feed: &Judged) -> Vec<String> {
         feed.inversions,
         feed.missing,
     ];
-    std::iter::once(feed.feed.clone()).chain(figures.map(thousands)).collect()
+    std::iter::once(feed.feed.clone())
+        .chain(figures.map(thousands))
+        .collect()
 }

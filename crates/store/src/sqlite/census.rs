@@ -29,10 +29,12 @@ impl View {
                 let Some(&(last, _)) = standings.last() else { break };
                 after = last;
                 census.messages += standings.len() as u64;
-                for (_, standing) in standings {
-                    *dispositions
-                        .entry(standing.unwrap_or(Disposition::Received))
-                        .or_default() += 1;
+                for (id, standing) in standings {
+                    let stands = match standing {
+                        Some(ended) if ended.is_final() => ended,
+                        _ => self.stands(id)?,
+                    };
+                    *dispositions.entry(stands).or_default() += 1;
                 }
             }
             census.sends += self.count(index, "SELECT count(*) FROM outbound", 0)?;

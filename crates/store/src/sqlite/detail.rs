@@ -72,9 +72,7 @@ impl View {
             &[&id],
             |row| Ok((Timestamp(row.get(0)?), view::disposition(row, 1)?)),
         )?;
-        if let Some((_, newest)) = dispositions.last() {
-            summary.disposition = *newest;
-        }
+        summary.disposition = self.stands(id)?;
         Ok(Some(MessageDetail {
             summary,
             body,

@@ -68,9 +68,7 @@ impl View {
                     }
                     examined += 1;
                     before = summary.id.raw();
-                    summary.disposition = self
-                        .disposition(before)?
-                        .map_or(Disposition::Received, |(_, disposition)| disposition);
+                    summary.disposition = self.stands(before)?;
                     if filter
                         .disposition
                         .is_none_or(|wanted| wanted == summary.disposition)

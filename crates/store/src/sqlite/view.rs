@@ -121,6 +121,16 @@ impl View {
         )
     }
 
+    /// Where a message stands, for people: its newest disposition, or, while it is in flight, whether its
+    /// router has run.
+    pub(super) fn stands(&mut self, message: i64) -> Result<Disposition, Error> {
+        match self.disposition(message)? {
+            Some((_, disposition)) if disposition.is_final() => Ok(disposition),
+            _ if self.awaits_routing(message)? => Ok(Disposition::Received),
+            _ => Ok(Disposition::Routed),
+        }
+    }
+
     /// Whether a message waits for its router: never routed, or put back to the start since.
     pub(super) fn awaits_routing(&mut self, message: i64) -> Result<bool, Error> {
         let routed = self.newest_routed(message)?;
