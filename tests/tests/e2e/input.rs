@@ -69,7 +69,7 @@ async fn content_of_any_kind_gets_a_clear_answer_and_a_place_in_the_store() -> R
         ),
         (
             "an unknown character set",
-            charset("EBCDIC", b"X"),
+            charset("EBCDIC", b"M\xfcller"),
             Answer::Unreadable,
         ),
         (
