@@ -11,6 +11,9 @@ use script::Program;
 
 use crate::settings::secret_values;
 
+/// The code of a problem whose line holds a secret.
+const SECRET_IN_FILE: &str = "secret-in-file";
+
 /// A configuration that can run.
 #[derive(Clone)]
 pub struct Project {
@@ -36,7 +39,7 @@ pub fn load(root: &Path, environment: &str) -> Result<Project, Vec<Problem>> {
         connectors: &specs,
         secrets: &secrets,
     };
-    let loaded = script::load(&request)?;
+    let loaded = script::load(&request).map_err(|problems| with_source_lines(root, problems))?;
     let problems = check_connectors(&loaded.graph);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         let mut all = loaded.warnings;
@@ -117,9 +120,13 @@ fn describe_claim(claim: &str) -> String {
     }
 }
 
-/// Puts the text of the line beside each problem that names a place.
+/// Puts the text of the line beside each problem that names a place; never that of a secret.
 fn with_source_lines(root: &Path, mut problems: Vec<Problem>) -> Vec<Problem> {
     for problem in &mut problems {
+        if problem.code == SECRET_IN_FILE {
+            problem.source_line = None;
+            continue;
+        }
         let (None, Some(span)) = (&problem.source_line, &problem.span) else {
             continue;
         };

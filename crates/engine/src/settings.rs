@@ -372,12 +372,9 @@ fn origins(figment: &Figment) -> Vec<Origin> {
 }
 
 fn show(value: &figment::value::Value) -> String {
-    match value {
-        figment::value::Value::String(_, text) => text.clone(),
-        figment::value::Value::Num(_, number) => number
-            .to_u128()
-            .map_or_else(|| format!("{number:?}"), |number| number.to_string()),
-        other => format!("{other:?}"),
+    match value.as_str() {
+        Some(text) => text.to_owned(),
+        None => serde_json::to_string(value).unwrap_or_default(),
     }
 }
 

@@ -62,7 +62,7 @@ fn run(command: Command, out: &Output) -> anyhow::Result<ExitCode> {
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .thread_stack_size(8 << 20) // user code runs here, to a bounded depth
+        .thread_stack_size(script::CALL_STACK_BYTES) // user code runs here; reserved, not used
         .build()
         .context("the system gives no threads or timers")
 }

@@ -14,7 +14,6 @@ pub(crate) fn build(specs: &[Spec]) -> Globals {
         LibraryExtension::StructType,
         LibraryExtension::Map,
         LibraryExtension::Filter,
-        LibraryExtension::Json,
         LibraryExtension::Typing,
         LibraryExtension::SetType,
     ];

@@ -38,5 +38,6 @@ mod toml_connections;
 pub use contract::{
     Content, Fault, FaultKind, Handled, Incoming, Loaded, Program, Request, Routed, Send, TestResult,
 };
+pub use limits::CALL_STACK_BYTES;
 pub use loader::load;
 pub use stub::stub;

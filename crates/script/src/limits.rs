@@ -26,6 +26,11 @@ const LOAD_DEADLINE: Duration = Duration::from_secs(30);
 /// The stack of the thread that parses and loads.
 pub(crate) const LOAD_STACK_BYTES: usize = 64 << 20;
 
+/// The stack that a thread which runs functions should have, in bytes. The interpreter shows and encodes
+/// nested values by recursion, and an overflow of the stack cannot be caught: with this, a value may be
+/// nested some ten thousand deep, more than any message has segments. It is reserved, not used.
+pub const CALL_STACK_BYTES: usize = 128 << 20;
+
 /// Bounds a call.
 pub(crate) fn bound_call(eval: &mut Evaluator<'_, '_, '_>) -> anyhow::Result<()> {
     bound(eval, TICKS_MAX, HEAP_BYTES_MAX, DEADLINE)

@@ -165,7 +165,6 @@ mod tests {
             "struct",
             "map",
             "filter",
-            "json",
             "typing",
             "set",
             "eval_type",

@@ -204,7 +204,7 @@ pub struct WorkMessage {
 pub struct Census {
     /// All messages.
     pub messages: u64,
-    /// Messages per current disposition (absent row = RECEIVED).
+    /// Messages per current disposition; those in flight stand at RECEIVED until their router has run, then at ROUTED.
     pub dispositions: Vec<(Disposition, u64)>,
     /// All sends.
     pub sends: u64,

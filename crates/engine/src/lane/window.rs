@@ -4,7 +4,7 @@
 //! Producers push after their commit and so may push slightly out of number order; the rules below
 //! lose no row and take none twice, whatever the interleaving:
 //! - numbers grow in commit order, and a page is asked only up to a number that was pushed, hence is
-//!   committed: whatever is at or below a page's end was in that page;
+//!   committed: whatever lies inside a page's bounds was in that page;
 //! - rows that are counted and not held all have numbers above every row ever held directly.
 
 use std::collections::VecDeque;
@@ -21,8 +21,9 @@ pub(crate) struct Window<T> {
     capacity: usize,
     /// Highest number that was held by a direct push.
     held: i64,
-    /// Every row up to this number was covered by a page.
-    paged: i64,
+    /// Bounds of the last pages, `after < number <= end`: rows inside came with them. Neighbours are
+    /// merged; what is older than the last few cannot be pushed any more.
+    pages: VecDeque<(i64, i64)>,
     /// Highest number that was counted and not held, while some are.
     behind: Option<i64>,
     /// How many were counted and not held (an estimate after recovery).
@@ -37,13 +38,16 @@ pub(crate) struct PageRequest {
     pub(crate) limit: usize,
 }
 
+/// Page bounds remembered. A producer pushes microseconds after its commit, while each further pair of
+/// bounds stands for a whole overflow of the window.
+const PAGES_MAX: usize = 256;
+
 impl<T: Row> Window<T> {
     pub(crate) fn new(capacity: usize) -> Window<T> {
         Window {
             rows: VecDeque::new(),
             capacity,
-            held: 0,
-            paged: 0,
+            held: 0, pages: VecDeque::new(),
             behind: None,
             behind_count: 0,
         }
@@ -53,14 +57,14 @@ impl<T: Row> Window<T> {
     pub(crate) fn start_behind(&mut self, upto: i64, count: u64) {
         self.rows.clear();
         self.held = 0;
-        self.paged = 0;
+        self.pages.clear();
         self.behind = (count > 0).then_some(upto);
         self.behind_count = count;
     }
 
     /// Forgets what is held and will read all open rows again: for a task that starts anew.
     pub(crate) fn restart(&mut self) {
-        let upto = self.held.max(self.paged).max(self.behind.unwrap_or(0));
+        let upto = self.highest().max(self.behind.unwrap_or(0));
         let count = self.depth();
         self.start_behind(upto, count.max(1));
     }
@@ -68,7 +72,7 @@ impl<T: Row> Window<T> {
     /// A durable row.
     pub(crate) fn push(&mut self, row: T) {
         let number = row.number();
-        if number <= self.paged {
+        if self.pages.iter().any(|(after, end)| (after + 1..=*end).contains(&number)) {
             return; // a page brought it already
         }
         let must_hold = number < self.held;
@@ -87,6 +91,21 @@ impl<T: Row> Window<T> {
         self.rows.push_back(row);
     }
 
+    /// The highest number that was ever held, by push or by page.
+    fn highest(&self) -> i64 {
+        self.pages.back().map_or(self.held, |(_, end)| self.held.max(*end))
+    }
+
+    fn cover(&mut self, after: i64, end: i64) {
+        match self.pages.back_mut() {
+            Some(last) if last.1 == after => last.1 = end,
+            _ => self.pages.push_back((after, end)),
+        }
+        if self.pages.len() > PAGES_MAX {
+            self.pages.pop_front();
+        }
+    }
+
     fn insert(&mut self, row: T) {
         let mut at = self.rows.len();
         while at > 0 && self.rows[at - 1].number() > row.number() {
@@ -102,7 +121,7 @@ impl<T: Row> Window<T> {
             return None;
         }
         Some(PageRequest {
-            after: self.held.max(self.paged),
+            after: self.highest(),
             upto,
             limit: self.capacity - self.rows.len(),
         })
@@ -111,10 +130,11 @@ impl<T: Row> Window<T> {
     /// The answer to a page request.
     pub(crate) fn fill(&mut self, request: PageRequest, rows: Vec<T>) {
         let complete = rows.len() < request.limit;
-        self.paged = match rows.last() {
+        let end = match rows.last() {
             Some(last) if !complete => last.number(),
             _ => request.upto,
         };
+        self.cover(request.after, end);
         self.behind_count = self.behind_count.saturating_sub(rows.len() as u64);
         self.rows.extend(rows);
         if complete && self.behind == Some(request.upto) {

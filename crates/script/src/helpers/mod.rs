@@ -3,6 +3,7 @@
 
 pub(crate) mod dates;
 pub(crate) mod identifiers;
+pub(crate) mod json;
 pub(crate) mod numbers;
 pub(crate) mod patterns;
 pub(crate) mod text;
@@ -14,6 +15,7 @@ pub(crate) const TEXT_MAX: usize = 16 << 20;
 pub(crate) fn functions(builder: &mut starlark::environment::GlobalsBuilder) {
     dates::functions(builder);
     identifiers::functions(builder);
+    json::functions(builder);
     numbers::functions(builder);
     patterns::functions(builder);
     text::functions(builder);

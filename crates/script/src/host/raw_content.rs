@@ -13,12 +13,10 @@ use starlark::any::ProvidesStaticType;
 use starlark::environment::{Methods, MethodsBuilder};
 use starlark::starlark_module;
 use starlark::values::bytes::StarlarkBytes;
-use starlark::values::dict::AllocDict;
-use starlark::values::list::AllocList;
 use starlark::values::{Heap, NoSerialize, StarlarkValue, Value, ValueLike, starlark_value};
 use starlark::{StarlarkPagablePanic, starlark_simple_value};
 
-use crate::helpers::dates;
+use crate::helpers::{dates, json};
 
 /// The Starlark value.
 #[derive(ProvidesStaticType, NoSerialize, StarlarkPagablePanic, Allocative)]
@@ -80,41 +78,6 @@ impl<'v> StarlarkValue<'v> for RawContent {
     }
 }
 
-/// JSON as Starlark values. The parser bounds the depth. Whole numbers too large for 64 bits become text,
-/// since a float would lose their digits.
-fn decoded<'v>(heap: Heap<'v>, value: &serde_json::Value) -> Value<'v> {
-    match value {
-        serde_json::Value::Null => Value::new_none(),
-        serde_json::Value::Bool(flag) => Value::new_bool(*flag),
-        serde_json::Value::Number(number) => decoded_number(heap, number),
-        serde_json::Value::String(text) => heap.alloc(text.as_str()),
-        serde_json::Value::Array(items) => {
-            heap.alloc(AllocList(items.iter().map(|item| decoded(heap, item))))
-        }
-        serde_json::Value::Object(entries) => heap.alloc(AllocDict(
-            entries
-                .iter()
-                .map(|(key, value)| (key.as_str(), decoded(heap, value))),
-        )),
-    }
-}
-
-fn decoded_number<'v>(heap: Heap<'v>, number: &serde_json::Number) -> Value<'v> {
-    let text = number.to_string();
-    if let Ok(whole) = text.parse::<i64>() {
-        return heap.alloc(whole);
-    }
-    let fraction = text.contains(['.', 'e', 'E']);
-    match text
-        .parse::<f64>()
-        .ok()
-        .filter(|number| fraction && number.is_finite())
-    {
-        Some(number) => heap.alloc(number),
-        None => heap.alloc(text),
-    }
-}
-
 fn later<T>(what: &str) -> anyhow::Result<T> {
     anyhow::bail!("`.{what}()` is not there yet: read the content with `.text` or `.json()`")
 }
@@ -141,15 +104,7 @@ fn methods(builder: &mut MethodsBuilder) {
 
     /// The content decoded from JSON: dicts, lists, texts, numbers, True, False, None.
     fn json<'v>(this: &RawContent, heap: Heap<'v>) -> anyhow::Result<Value<'v>> {
-        let value: serde_json::Value = serde_json::from_slice(&this.bytes).map_err(|error| {
-            // Its own text can quote the content.
-            anyhow::anyhow!(
-                "the content is not JSON (line {}, column {})",
-                error.line(),
-                error.column()
-            )
-        })?;
-        Ok(decoded(heap, &value))
+        json::decode(heap, &this.bytes)
     }
 
     /// Not there yet.

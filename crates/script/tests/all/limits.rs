@@ -191,3 +191,20 @@ fn neither_text_nor_detail_of_a_fault_shows_the_message() {
         );
     }
 }
+
+#[test]
+fn deeply_nested_values_can_be_shown_on_a_thread_with_the_stack_that_functions_want() {
+    let run = || {
+        for use_it in ["str(x)", "x == [x]", "json.encode(x)", "fail(x)"] {
+            let body = format!("x = []\nfor i in range(10000):\n    x = [x]\n{use_it}\nreturn None");
+            let outcome = support::handle(&body, &support::incoming(ADT));
+            let text = outcome.err().map(|fault| fault.text).unwrap_or_default();
+            assert!(text.chars().count() < 500, "{use_it}");
+        }
+    };
+    let thread = std::thread::Builder::new()
+        .stack_size(script::CALL_STACK_BYTES)
+        .spawn(run)
+        .expect("a thread");
+    thread.join().expect("no panic");
+}

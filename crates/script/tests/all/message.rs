@@ -237,6 +237,10 @@ fn helpers_give_what_they_say() {
             "2ed6657d-e927-568b-95e1-2665a8aea6a2",
         ),
         ("json.encode({\"a\": 1})", "{\"a\":1}"),
+        (
+            "json.encode([json.decode(\"{\\\"a\\\": [1, 2.5, null]}\"), True, (1, 1 << 80), \"\\n\"])",
+            "[{\"a\":[1,2.5,null]},true,[1,1208925819614629174706176],\"\\n\"]",
+        ),
     ] {
         assert_eq!(value(&format!("out = {expression}")), expected, "{expression}");
     }
@@ -254,6 +258,9 @@ fn helpers_refuse_what_they_cannot_do() {
         ("re_replace(\"\", \"y\" * 1000, \"x\" * 100000)", "too long"),
         ("pad_left(\"x\", 2000000000)", "too large"),
         ("pad_left(\"x\", 3, \"ab\")", "one character"),
+        ("json.encode({1: 2})", "is a text, not `int`"),
+        ("json.encode(msg)", "cannot hold a value of type `Message`"),
+        ("json.decode(\"[\")", "not JSON"),
     ] {
         let fault =
             support::handle(&format!("return {expression}"), &support::incoming(ADT)).expect_err(expression);

@@ -232,3 +232,19 @@ fn a_file_that_loops_at_load_is_stopped() {
     )]);
     assert!(found.len() == 1 && found[0].contains("too long"), "{found:?}");
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(64))]
+
+    #[test]
+    fn any_text_loads_or_gives_problems_with_places(
+        text in "(@router\n|@handler\\(\"h\"\\)\n|def f\\(m\\):\n|    return send\\(\"OB_A\", m\\)\n|    del m\\[\"A-1\", 2\\]\n|outbound\\(\"OB_A\", file\\(directory = 1\\)\\)\n|env\\(\"x\", int\\)\n|load\\(\"_a.star\", \"b\"\\)\n|\"\"\"|'|é|\t|\\(|\\]|\\{|@|\\\\|\n){0,14}"
+    ) {
+        if let Err(problems) = support::load(&[("config/a.star", &text), ("config/connections.toml", &text)]) {
+            for problem in problems {
+                assert_ne!(problem.code, "load", "{text:?}: {problem}");
+                assert!(problem.span.is_some(), "{text:?}: {problem}");
+            }
+        }
+    }
+}
