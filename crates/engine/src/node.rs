@@ -128,9 +128,10 @@ impl Node {
     /// Resolves when the node had to stop by itself, with the reason.
     pub async fn failed(&self) -> String {
         self.core.stopping.cancelled().await;
-        match self.core.fatal.lock().clone() {
+        let reason = self.core.fatal.lock().clone();
+        match reason {
             Some(reason) => reason,
-            None => std::future::pending().await,
+            None => std::future::pending().await, // a graceful stop, which its caller knows of
         }
     }
 

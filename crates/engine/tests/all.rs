@@ -1,5 +1,5 @@
 //! The engine over a real store, real connectors and real functions, in one process.
-#![allow(missing_docs, reason = "a test")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test")]
 
 #[path = "all/site.rs"]
 mod site;

@@ -47,7 +47,8 @@ impl<T: Row> Window<T> {
         Window {
             rows: VecDeque::new(),
             capacity,
-            held: 0, pages: VecDeque::new(),
+            held: 0,
+            pages: VecDeque::new(),
             behind: None,
             behind_count: 0,
         }
@@ -72,7 +73,11 @@ impl<T: Row> Window<T> {
     /// A durable row.
     pub(crate) fn push(&mut self, row: T) {
         let number = row.number();
-        if self.pages.iter().any(|(after, end)| (after + 1..=*end).contains(&number)) {
+        if self
+            .pages
+            .iter()
+            .any(|(after, end)| (after + 1..=*end).contains(&number))
+        {
             return; // a page brought it already
         }
         let must_hold = number < self.held;
@@ -93,7 +98,9 @@ impl<T: Row> Window<T> {
 
     /// The highest number that was ever held, by push or by page.
     fn highest(&self) -> i64 {
-        self.pages.back().map_or(self.held, |(_, end)| self.held.max(*end))
+        self.pages
+            .back()
+            .map_or(self.held, |(_, end)| self.held.max(*end))
     }
 
     fn cover(&mut self, after: i64, end: i64) {

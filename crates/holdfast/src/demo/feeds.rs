@@ -2,7 +2,7 @@
 //! apart from the feeds' own functions, so that the account is not the node's own word.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use bench::control_id::{ControlId, RunId};
@@ -263,7 +263,7 @@ impl Line {
 }
 
 impl Files {
-    fn write(folder: &PathBuf, messages: u64, pool: &[Bytes]) -> anyhow::Result<Files> {
+    fn write(folder: &Path, messages: u64, pool: &[Bytes]) -> anyhow::Result<Files> {
         let run = RunId::random();
         let mut sequence = 0_u32;
         let mut files = 0;
@@ -293,7 +293,7 @@ impl Files {
         Ok(Files {
             run,
             messages,
-            folder: folder.clone(),
+            folder: folder.to_owned(),
         })
     }
 

@@ -6,11 +6,14 @@ use crate::support::{self, ADT};
 
 #[track_caller]
 fn fails(body: &str, kind: FaultKind, text: &str) {
+    let s = std::time::Instant::now();
     let loaded = support::handler(body);
+    println!("loaded {:?}", s.elapsed());
     let fault = loaded
         .program
         .handle("h", &support::incoming(ADT))
         .expect_err(body);
+    println!("ran {:?} {body}", s.elapsed());
     assert_eq!(fault.kind, kind, "{fault}\n{}", fault.detail);
     assert!(fault.text.contains(text), "{:?} lacks {text:?}", fault.text);
     assert!(
