@@ -117,7 +117,7 @@ fn is_helper(path: &str) -> bool {
 
 struct Parsed {
     source: Source,
-    ast: Option<AstModule>,
+    ast: Option<(AstModule, Facts)>,
     /// Names that the file declares, as far as they are seen without evaluating it.
     declares: Vec<String>,
 }
@@ -143,11 +143,23 @@ fn parse(file: &File, found: &mut Vec<Problem>) -> Parsed {
     let refused = !rewritten.problems.is_empty();
     found.append(&mut rewritten.problems);
     match AstModule::parse(&file.path, rewritten.text, &dialect()) {
-        Ok(ast) => Parsed {
-            source: rewritten.source,
-            ast: Some(ast),
-            declares,
-        },
+        Ok(ast) => {
+            let facts = Facts::read(&ast);
+            let refusal = |at: &syntax::Range| {
+                Problem::error(
+                    "too-complex",
+                    "this repeats a text or list more than 1,000,000 times",
+                )
+                .at(rewritten.source.place_parsed(at.0, at.1))
+            };
+            found.extend(facts.repeats.iter().map(refusal));
+            let ast = facts.repeats.is_empty().then_some((ast, facts));
+            Parsed {
+                source: rewritten.source,
+                ast,
+                declares,
+            }
+        }
         Err(error) => {
             if !refused {
                 found.push(parse_problem(&error, &rewritten.source, &seen));
@@ -223,8 +235,8 @@ fn share(
     let mut names = BTreeSet::new();
     for one in parsed {
         names.extend(one.declares);
-        if let Some(ast) = one.ast {
-            facts.insert(one.source.path.clone(), Facts::read(&ast));
+        if let Some((ast, found)) = one.ast {
+            facts.insert(one.source.path.clone(), found);
             asts.insert(one.source.path.clone(), ast);
         }
         sources.add(one.source);

@@ -57,6 +57,8 @@ pub(crate) struct Facts {
     pub(crate) definitions: BTreeMap<String, Definition>,
     /// Loaded names: local name to (file, name there).
     pub(crate) loads: BTreeMap<String, (String, String)>,
+    /// Texts and lists that are repeated too often: `"x" * 200000000`.
+    pub(crate) repeats: Vec<Range>,
     /// First arguments of `inbound(...)` and `outbound(...)`.
     pub(crate) connections: Vec<Named>,
 }
@@ -187,7 +189,10 @@ impl Facts {
                     .for_each(|one| self.expression(one, into));
             }
             ExprP::Lambda(lambda) => self.expression(&lambda.body, into),
-            ExprP::Op(left, _, right) => {
+            ExprP::Op(left, operator, right) => {
+                if *operator == BinOp::Multiply && (is_huge(left, right) || is_huge(right, left)) {
+                    self.repeats.push(range(expression.span));
+                }
                 self.expression(left, into);
                 self.expression(right, into);
             }
@@ -244,6 +249,26 @@ impl Facts {
         }
         self.calls.insert(range(span), places);
     }
+}
+
+/// How often a text or list that stands in the file may be repeated. The interpreter works such an expression
+/// out while it loads, where nothing bounds it.
+const REPEATS_MAX: u64 = 1_000_000;
+
+fn is_huge(what: &AstExpr, times: &AstExpr) -> bool {
+    let repeated = matches!(
+        &what.node,
+        ExprP::Literal(AstLiteral::String(_) | AstLiteral::Bytes(_)) | ExprP::List(_) | ExprP::Tuple(_)
+    );
+    let ExprP::Literal(AstLiteral::Int(number)) = &times.node else {
+        return false;
+    };
+    repeated
+        && number
+            .node
+            .to_string()
+            .parse::<u64>()
+            .map_or(true, |number| number > REPEATS_MAX)
 }
 
 /// Texts that a router's `return` can give: alone, in lists and tuples, on both sides of a condition,

@@ -213,6 +213,8 @@ fn links_and_binary_files_are_refused() {
 fn source_that_would_break_the_parser_is_refused() {
     for text in [
         format!("x = {}1{}", "(".repeat(50_000), ")".repeat(50_000)),
+        "def f(m):\n    return \"x\" * 200000000\n".to_owned(),
+        "x = 100000000 * [1]\n".to_owned(),
         format!("x = 1{}", " + 1".repeat(50_000)),
     ] {
         let found = lines(&[("config/a.star", &text)]);
