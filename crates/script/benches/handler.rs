@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::io::Write;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -116,6 +117,47 @@ fn calls(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Nanoseconds that this thread has spent on a core, where the system tells.
+fn cpu_nanos() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
+/// Calls per second of processor time: what one core does, however busy the machine is.
+fn cpu_rates(_criterion: &mut Criterion) {
+    let text = adt();
+    let program = load(FEED).program;
+    let message = incoming(&text);
+    let bytes = bytes::Bytes::from(text);
+    let handled = || drop(black_box(program.handle("five_edits", &message)));
+    let parsed = || {
+        let content = Content::Hl7(hl7::Message::parse(bytes.clone()).expect("a message"));
+        drop(black_box(program.handle(
+            "five_edits",
+            &Incoming {
+                content,
+                ..message.clone()
+            },
+        )));
+    };
+    let cases: [(&str, &dyn Fn()); 4] = [
+        ("router", &|| drop(black_box(program.route("route", &message)))),
+        ("empty handler", &|| {
+            drop(black_box(program.handle("nothing", &message)))
+        }),
+        ("handler with five edits, encoded", &handled),
+        ("parse + handler with five edits, encoded", &parsed),
+    ];
+    for (name, call) in cases {
+        const CALLS: u32 = 200_000;
+        let Some(start) = cpu_nanos() else { return };
+        (0..CALLS).for_each(|_| call());
+        let spent = cpu_nanos().unwrap_or(start).saturating_sub(start).max(1);
+        let rate = u64::from(CALLS) * 1_000_000_000 / spent;
+        let _ = writeln!(std::io::stdout(), "{name}: {rate} calls per CPU-second");
+    }
+}
+
 /// 1,000 connections with their functions, in 100 files.
 fn loading(criterion: &mut Criterion) {
     let root = tempfile::tempdir().expect("a directory");
@@ -165,5 +207,5 @@ fn loading(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, calls, loading);
+criterion_group!(benches, cpu_rates, calls, loading);
 criterion_main!(benches);

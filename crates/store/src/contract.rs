@@ -16,7 +16,7 @@
 //! `synchronous=FULL`). An error says one of: retry, reject, outcome unknown.
 //!
 //! **Poison.** When one unit makes a transaction fail (a value the database refuses), the transaction is
-//! repeated in halves until the unit stands alone; it gets [`CommitError::Rejected`], all others
+//! repeated with a savepoint round each unit until the unit stands alone; it gets [`CommitError::Rejected`], all others
 //! commit.
 //!
 //! **Append-only.** Stage rows are never updated and never deleted one by one; a newer row wins where
