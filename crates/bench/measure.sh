@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Measures a node end to end on this machine, sender and sink included: every message is acknowledged after a
+# durable commit, routed, edited, delivered and accounted for.
+#
+#   crates/bench/measure.sh [LANES] [WINDOW] [COUNT] [extra arguments of `holdfast load`]
+#
+# Needs a release build (`cargo build --release`). Prints the load tool's report, and the node's CPU seconds and
+# resident memory at the end.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+lanes=${1:-10} window=${2:-8} count=${3:-100000}
+shift $(($# < 3 ? $# : 3))
+holdfast=${HOLDFAST_BIN:-target/release/holdfast}
+work=$(mktemp -d)
+cp -r crates/bench/site "$work/site"
+chmod -R go-w "$work/site"
+sed -i "s/^lanes = .*/lanes = $lanes/" "$work/site/environments/dev.toml"
+"$holdfast" serve --config "$work/site" --env dev --data "$work/data" --api 127.0.0.1:20999 --log warn 2>"$work/log" &
+node=$!
+trap 'kill "$node" 2>/dev/null || true; wait "$node" 2>/dev/null || true; rm -rf "$work"' EXIT
+for _ in $(seq 100); do
+    curl -fsS -o /dev/null 127.0.0.1:20999/ready 2>/dev/null && break
+    sleep 0.1
+done
+to=$(seq -s, -f '127.0.0.1:%.0f' 21000 $((21000 + lanes - 1)))
+sink=$(seq -s, 22000 $((22000 + lanes - 1)))
+"$holdfast" load --to "$to" --lanes "$lanes" --window "$window" --count "$count" --sink "$sink" "$@" || true
+awk -v hz="$(getconf CLK_TCK)" -v n="$count" '{ cpu = ($14 + $15) / hz; printf "node: %.1f CPU seconds", cpu; printf ", %.0f us a message\n", cpu * 1e6 / n }' "/proc/$node/stat"
+awk '/VmRSS|VmHWM/ { print "node: " $1 " " $2 / 1024 " MiB" }' "/proc/$node/status"
+tail -n 5 "$work/log"
