@@ -8,7 +8,7 @@
 //! | module | what |
 //! |---|---|
 //! | `repository`, `tables`, `environment`, `codesets` | files in |
-//! | `language` | rewrite, parse, facts, places |
+//! | `language`, `parsing` | rewrite, parse, facts, places |
 //! | `declare`, `toml_connections`, `check` | connections and functions, checked and wired |
 //! | `host`, `helpers`, `globals` | what code can use |
 //! | `program`, `limits`, `fault`, `testing` | calls |
@@ -27,6 +27,7 @@ mod host;
 mod language;
 mod limits;
 mod loader;
+mod parsing;
 mod problems;
 mod program;
 mod repository;

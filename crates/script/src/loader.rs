@@ -13,7 +13,7 @@ use starlark::analysis::AstModuleLint;
 use starlark::codemap::FileSpan;
 use starlark::environment::{FrozenModule, Globals, Module};
 use starlark::eval::{Evaluator, ReturnFileLoader};
-use starlark::syntax::{AstModule, Dialect, DialectTypes};
+use starlark::syntax::AstModule;
 use starlark::typing::{AstModuleTypecheck, Interface};
 
 use crate::check::{self, Wiring};
@@ -22,10 +22,9 @@ use crate::declare::registry::{Registry, Role};
 use crate::environment::Environment;
 use crate::host::{Host, Loading, Shared};
 use crate::language::source::{Source, Sources};
-use crate::language::syntax::Facts;
-use crate::language::{guard, pythonism, rewrite, syntax, tokens};
+use crate::parsing::{self, Parsed};
 use crate::program::{Callable, Inner};
-use crate::repository::{File, Repository};
+use crate::repository::Repository;
 use crate::{Loaded, Request, fault, globals, limits, problems, toml_connections};
 
 /// Loads a configuration. `Err` holds every error and warning, in the order of files and lines.
@@ -55,7 +54,7 @@ fn load_here(request: &Request<'_>) -> Result<Loaded, Vec<Problem>> {
     let mut found = Vec::new();
     let repository = Repository::read(request.root, request.environment, &mut found);
     let fingerprint = repository.fingerprint(request.environment);
-    let parsed = parse_all(&repository.scripts, &mut found);
+    let parsed = parsing::parse_all(&repository.scripts, &mut found);
     let (shared, asts, static_names) = share(request, &repository, parsed, &mut found);
     let mut loading = Load::new(shared, &asts, found);
     for path in asts.keys().filter(|path| !is_helper(path)) {
@@ -113,112 +112,6 @@ fn tidy(found: &mut Vec<Problem>) {
 
 fn is_helper(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with('_'))
-}
-
-struct Parsed {
-    source: Source,
-    ast: Option<(AstModule, Facts)>,
-    /// Names that the file declares, as far as they are seen without evaluating it.
-    declares: Vec<String>,
-}
-
-fn parse_all(files: &[File], found: &mut Vec<Problem>) -> Vec<Parsed> {
-    files.iter().map(|file| parse(file, found)).collect()
-}
-
-fn parse(file: &File, found: &mut Vec<Problem>) -> Parsed {
-    let seen = tokens::tokens(&file.text);
-    let plain = Source::new(&file.path, &file.text);
-    let mut declares = declared_texts(&seen);
-    if let Some(problem) = guard::check(&plain, &seen) {
-        found.push(problem);
-        return Parsed {
-            source: plain,
-            ast: None,
-            declares,
-        };
-    }
-    let mut rewritten = rewrite::rewrite(&file.path, &file.text);
-    declares.extend(rewritten.decorated.iter().map(|one| one.name.clone()));
-    let refused = !rewritten.problems.is_empty();
-    found.append(&mut rewritten.problems);
-    match AstModule::parse(&file.path, rewritten.text, &dialect()) {
-        Ok(ast) => {
-            let facts = Facts::read(&ast);
-            let refusal = |at: &syntax::Range| {
-                Problem::error(
-                    "too-complex",
-                    "this repeats a text or list more than 1,000,000 times",
-                )
-                .at(rewritten.source.place_parsed(at.0, at.1))
-            };
-            found.extend(facts.repeats.iter().map(refusal));
-            let ast = facts.repeats.is_empty().then_some((ast, facts));
-            Parsed {
-                source: rewritten.source,
-                ast,
-                declares,
-            }
-        }
-        Err(error) => {
-            if !refused {
-                found.push(parse_problem(&error, &rewritten.source, &seen));
-            }
-            Parsed {
-                source: rewritten.source,
-                ast: None,
-                declares,
-            }
-        }
-    }
-}
-
-/// The language: functions, `load`, types, f-strings, and statements at the top level.
-fn dialect() -> Dialect {
-    Dialect {
-        enable_types: DialectTypes::Enable,
-        enable_f_strings: true,
-        enable_keyword_only_arguments: true,
-        enable_top_level_stmt: true,
-        ..Dialect::Standard
-    }
-}
-
-/// First arguments of `inbound(` and `outbound(`, seen without a parser.
-fn declared_texts(seen: &[tokens::Token<'_>]) -> Vec<String> {
-    seen.windows(3)
-        .filter(|three| (three[0].is("inbound") || three[0].is("outbound")) && three[1].is("("))
-        .filter(|three| three[2].kind == tokens::Kind::Text)
-        .map(|three| three[2].text.trim_matches(['"', '\'']).to_owned())
-        .collect()
-}
-
-fn parse_problem(error: &starlark::Error, source: &Source, seen: &[tokens::Token<'_>]) -> Problem {
-    let text = error.without_diagnostic().to_string();
-    let text = fault::tidy(text.trim_start_matches("Parse error:").trim());
-    let mut problem = Problem::error("syntax", text);
-    if let Some(at) = error.span() {
-        let (start, end) = syntax::range(at.span);
-        let span = source.place_parsed(start, end);
-        let line = line_range(source, span.line);
-        if let Some(hint) = pythonism::hint(seen, line.0, line.1) {
-            problem = problem.suggest(hint);
-        }
-        problem = problem.at(span);
-    }
-    problem
-}
-
-fn line_range(source: &Source, line: u32) -> (usize, usize) {
-    let skip = usize::try_from(line).unwrap_or(1).saturating_sub(1);
-    let mut start = 0;
-    for (index, text) in source.text.split_inclusive('\n').enumerate() {
-        if index == skip {
-            return (start, start + text.len());
-        }
-        start += text.len();
-    }
-    (start, start)
 }
 
 type Asts = BTreeMap<String, AstModule>;
