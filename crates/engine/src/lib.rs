@@ -13,10 +13,13 @@ mod operator;
 pub mod picture;
 pub mod project;
 mod reads;
+mod recovery;
 mod retry;
 pub mod settings;
 mod stage;
+mod supervision;
 mod trail;
+mod wiring;
 
 pub use counters::Counts;
 pub use node::{Node, StartError, StopReport};

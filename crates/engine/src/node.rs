@@ -4,27 +4,26 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use connectors::{Sink, Source, SourceContext, Status};
+use connectors::{Sink, Source};
 use futures::FutureExt;
-use model::graph::{AckMode, Ordering};
 use model::problem::Problem;
-use model::{MessageId, NameId, SystemClock, Timestamp};
+use model::{NameId, SystemClock, Timestamp};
 use parking_lot::Mutex;
-use store::{Desired, NameKind, Store};
+use store::{NameKind, Store};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
-use crate::core::{Control, Core, HandlerLane, InboundLane, OutboundLane};
-use crate::counters::Counters;
-use crate::finaliser::{Finaliser, Track};
-use crate::lane::Lane;
+use crate::core::Core;
+use crate::finaliser::Finaliser;
 use crate::lane::schedule::Schedule;
 use crate::names::Names;
 use crate::project::Project;
+use crate::recovery::{apply_desired, recover};
 use crate::settings::Settings;
 use crate::stage;
-use crate::stage::intake::Door;
+use crate::supervision::{bind, run_source, supervise};
+use crate::wiring::{handler_lanes, inbound_lanes, make_sinks, make_sources, outbound_lanes};
 
 /// A running node.
 pub struct Node {
@@ -56,9 +55,6 @@ pub struct StopReport {
     /// How long it took, in milliseconds.
     pub took_ms: u64,
 }
-
-/// One page of recovery.
-const RECOVERY_PAGE: usize = 5000;
 
 impl Node {
     /// Takes the lease, recovers, starts every lane and listener.
@@ -271,308 +267,4 @@ async fn join_all(tasks: Vec<JoinHandle<()>>, bound: Duration) {
             task.abort();
         }
     }
-}
-
-/// Runs a lane's task and starts it again, from the store, when it panics. One lane's crash harms no other.
-fn supervise(
-    core: Arc<Core>,
-    name: Arc<str>,
-    what: &'static str,
-    run: impl Fn(bool) -> futures::future::BoxFuture<'static, ()> + Send + 'static,
-) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let mut again = false;
-        loop {
-            let task = tokio::spawn(run(again));
-            match task.await {
-                Ok(()) => break,
-                Err(error) => {
-                    metrics::counter!("holdfast_lane_restarts_total", "name" => name.to_string())
-                        .increment(1);
-                    tracing::error!(name = %name, %error, "the {what} failed and starts again from the store");
-                }
-            }
-            again = true;
-            if core.pause(Duration::from_secs(1)).await.is_err() {
-                break;
-            }
-        }
-    })
-}
-
-async fn bind(lane: &InboundLane, source: &mut dyn Source) -> bool {
-    match source.bind().await {
-        Ok(()) => {
-            *lane.address.lock() = source.local_address();
-            *lane.control.stopped.lock() = None;
-            tracing::info!(connection = %lane.name, address = source.local_address(), "receiving");
-            true
-        }
-        Err(error) => {
-            let error = stage::anyhow_chain(&error);
-            tracing::error!(connection = %lane.name, error, "this inbound does not receive; it will be tried again");
-            *lane.control.stopped.lock() = Some(error);
-            false
-        }
-    }
-}
-
-/// Runs a source for the life of the node: starts it again with a growing pause when it fails, stops and
-/// starts it when an operator holds and releases it.
-async fn run_source(core: Arc<Core>, lane: Arc<InboundLane>, mut source: Box<dyn Source>, mut bound: bool) {
-    let acknowledge = core
-        .graph
-        .inbounds
-        .get(&*lane.name)
-        .is_none_or(|inbound| inbound.ack == AckMode::OnCommit);
-    let mut pause = Duration::from_secs(1);
-    while !core.closing.is_cancelled() {
-        if lane.control.is_held() {
-            tokio::select! {
-                () = core.closing.cancelled() => break,
-                () = lane.control.changed.notified() => continue,
-            }
-        }
-        if bound || bind(&lane, source.as_mut()).await {
-            let stop = core.closing.child_token();
-            *lane.source_stop.lock() = stop.clone();
-            let context = SourceContext {
-                name: Arc::clone(&lane.name),
-                intake: Arc::new(Door {
-                    core: Arc::clone(&core),
-                    lane: Arc::clone(&lane),
-                }),
-                acknowledge,
-                stop,
-                status: Arc::clone(&lane.status),
-            };
-            let started = Instant::now();
-            let ended = std::panic::AssertUnwindSafe(source.run(context))
-                .catch_unwind()
-                .await;
-            *lane.address.lock() = None;
-            let fault = match ended {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(stage::anyhow_chain(&error)),
-                Err(_) => Some("the connector panicked".to_owned()),
-            };
-            if started.elapsed() > Duration::from_secs(60) {
-                pause = Duration::from_secs(1);
-            }
-            if let Some(fault) = fault {
-                tracing::error!(connection = %lane.name, fault, "this inbound failed and starts again");
-                *lane.control.stopped.lock() = Some(fault);
-            }
-        }
-        bound = false;
-        if lane.control.is_held() {
-            continue;
-        }
-        tokio::select! {
-            () = core.closing.cancelled() => break,
-            () = tokio::time::sleep(pause) => {}
-        }
-        pause = (pause * 2).min(Duration::from_secs(30));
-    }
-}
-
-fn inbound_lanes(project: &Project, names: &Names, rows: usize) -> HashMap<NameId, Arc<InboundLane>> {
-    let lanes = project.graph.inbounds.values().filter_map(|inbound| {
-        let id = names.id(NameKind::Inbound, &inbound.name)?;
-        let lane = InboundLane {
-            id,
-            name: inbound.name.as_str().into(),
-            router: inbound.router.as_str().into(),
-            lane: Lane::new(rows),
-            counters: Counters::new(&inbound.name),
-            status: Arc::new(Status::default()),
-            control: Control::default(),
-            address: Mutex::default(),
-            source_stop: Mutex::new(CancellationToken::new()),
-        };
-        Some((id, Arc::new(lane)))
-    });
-    lanes.collect()
-}
-
-fn handler_lanes(project: &Project, names: &Names, rows: usize) -> HashMap<NameId, Arc<HandlerLane>> {
-    let lanes = project.graph.handlers.keys().filter_map(|name| {
-        let id = names.id(NameKind::Handler, name)?;
-        let lane = HandlerLane {
-            id,
-            name: name.as_str().into(),
-            lane: Lane::new(rows),
-            counters: Counters::new(name),
-        };
-        Some((id, Arc::new(lane)))
-    });
-    lanes.collect()
-}
-
-fn outbound_lanes(project: &Project, names: &Names, rows: usize) -> HashMap<NameId, Arc<OutboundLane>> {
-    let lanes = project.graph.outbounds.values().filter_map(|outbound| {
-        let id = names.id(NameKind::Outbound, &outbound.name)?;
-        let partition = match &outbound.ordering {
-            Ordering::Partitioned { path } => path.parse().ok(),
-            _ => None,
-        };
-        let lane = OutboundLane {
-            id,
-            name: outbound.name.as_str().into(),
-            lane: Lane::new(rows),
-            schedule: Mutex::new(Schedule::new(outbound.ordering.clone(), outbound.concurrency)),
-            counters: Counters::new(&outbound.name),
-            control: Control::default(),
-            partition,
-        };
-        Some((id, Arc::new(lane)))
-    });
-    lanes.collect()
-}
-
-fn make_sinks(core: &Core) -> Result<HashMap<NameId, Box<dyn Sink>>, StartError> {
-    let mut sinks = HashMap::new();
-    let mut problems = Vec::new();
-    for (id, lane) in &core.outbounds {
-        let Some(declared) = core.graph.outbounds.get(&*lane.name) else {
-            continue;
-        };
-        let Some(connector) = connectors::registry::find(&declared.connector.connector) else {
-            continue;
-        };
-        match connector.sink(&declared.connector) {
-            Ok(sink) => drop(sinks.insert(*id, sink)),
-            Err(found) => problems.extend(found),
-        }
-    }
-    if problems.is_empty() {
-        Ok(sinks)
-    } else {
-        Err(StartError::Config(problems))
-    }
-}
-
-fn make_sources(core: &Core) -> Result<HashMap<NameId, Box<dyn Source>>, StartError> {
-    let mut sources = HashMap::new();
-    let mut problems = Vec::new();
-    for (id, lane) in &core.inbounds {
-        let Some(declared) = core.graph.inbounds.get(&*lane.name) else {
-            continue;
-        };
-        let Some(connector) = connectors::registry::find(&declared.connector.connector) else {
-            continue;
-        };
-        match connector.source(&declared.connector) {
-            Ok(source) => drop(sources.insert(*id, source)),
-            Err(found) => problems.extend(found),
-        }
-    }
-    if problems.is_empty() {
-        Ok(sources)
-    } else {
-        Err(StartError::Config(problems))
-    }
-}
-
-async fn apply_desired(core: &Core) -> Result<(), store::Error> {
-    for (id, desired) in core.store.desired().await? {
-        let held = desired == Desired::Held;
-        let control = (core.inbounds.get(&id).map(|lane| &lane.control))
-            .or_else(|| core.outbounds.get(&id).map(|lane| &lane.control));
-        if let Some(control) = control {
-            control.held.store(held, std::sync::atomic::Ordering::Relaxed);
-        }
-    }
-    Ok(())
-}
-
-/// Open rows of one lane, found at start.
-#[derive(Default, Clone, Copy)]
-struct Behind {
-    upto: i64,
-    count: u64,
-}
-
-impl Behind {
-    fn note(&mut self, number: i64) {
-        self.upto = self.upto.max(number);
-        self.count += 1;
-    }
-}
-
-/// Finds what is open in the store, tells the finaliser, and lets each lane read its rows page by page.
-/// Returns how many messages are open.
-async fn recover(core: &Core) -> Result<u64, store::Error> {
-    let (mut inbounds, mut handlers, mut outbounds) =
-        <(HashMap<_, Behind>, HashMap<_, Behind>, HashMap<_, Behind>)>::default();
-    let mut after = MessageId::default();
-    let mut total = 0;
-    loop {
-        let page = core.store.open_messages(after, RECOVERY_PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = last.id;
-        total += page.len() as u64;
-        for open in page {
-            let mut track = Track {
-                failed: open.dead,
-                ..Track::default()
-            };
-            match &open.routed {
-                None => {
-                    track.steps = 1;
-                    inbounds.entry(open.inbound).or_default().note(open.id.raw());
-                }
-                Some((row, named)) => {
-                    track.unrouted = named.is_empty();
-                    for handler in named.iter().filter(|handler| open.is_unhandled(**handler, *row)) {
-                        track.steps += 1;
-                        handlers.entry(*handler).or_default().note(row.0);
-                    }
-                }
-            }
-            for (_, result) in &open.handled {
-                track.reached |= *result == store::rows::HandledResult::PassedThrough;
-            }
-            for send in &open.sends {
-                match send.outcome {
-                    None => {
-                        track.sends += 1;
-                        outbounds.entry(send.destination).or_default().note(send.id.raw());
-                    }
-                    Some(store::rows::OutcomeResult::Delivered) => track.reached = true,
-                    Some(_) => {}
-                }
-            }
-            core.finaliser.open(open.id, track);
-        }
-    }
-    for (id, behind) in inbounds {
-        match core.inbounds.get(&id) {
-            Some(lane) => lane
-                .lane
-                .with(|window| window.start_behind(behind.upto, behind.count)),
-            None => core.orphan(id, behind.count),
-        }
-    }
-    for (id, behind) in handlers {
-        match core.handlers.get(&id) {
-            Some(lane) => lane
-                .lane
-                .with(|window| window.start_behind(behind.upto, behind.count)),
-            None => core.orphan(id, behind.count),
-        }
-    }
-    for (id, behind) in outbounds {
-        match core.outbounds.get(&id) {
-            Some(lane) => lane
-                .lane
-                .with(|window| window.start_behind(behind.upto, behind.count)),
-            None => core.orphan(id, behind.count),
-        }
-    }
-    for (id, rows) in core.orphans.lock().iter() {
-        let name = core.names.name(*id);
-        tracing::warn!(name = %name, rows, "rows wait for a connection or function that left the configuration; they are held");
-    }
-    Ok(total)
 }
