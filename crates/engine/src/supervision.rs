@@ -58,7 +58,12 @@ pub(crate) async fn bind(lane: &InboundLane, source: &mut dyn Source) -> bool {
 
 /// Runs a source for the life of the node: starts it again with a growing pause when it fails, stops and
 /// starts it when an operator holds and releases it.
-pub(crate) async fn run_source(core: Arc<Core>, lane: Arc<InboundLane>, mut source: Box<dyn Source>, mut bound: bool) {
+pub(crate) async fn run_source(
+    core: Arc<Core>,
+    lane: Arc<InboundLane>,
+    mut source: Box<dyn Source>,
+    mut bound: bool,
+) {
     let acknowledge = core
         .graph
         .inbounds

@@ -18,7 +18,11 @@ use crate::names::Names;
 use crate::node::StartError;
 use crate::project::Project;
 
-pub(crate) fn inbound_lanes(project: &Project, names: &Names, rows: usize) -> HashMap<NameId, Arc<InboundLane>> {
+pub(crate) fn inbound_lanes(
+    project: &Project,
+    names: &Names,
+    rows: usize,
+) -> HashMap<NameId, Arc<InboundLane>> {
     let lanes = project.graph.inbounds.values().filter_map(|inbound| {
         let id = names.id(NameKind::Inbound, &inbound.name)?;
         let lane = InboundLane {
@@ -37,7 +41,11 @@ pub(crate) fn inbound_lanes(project: &Project, names: &Names, rows: usize) -> Ha
     lanes.collect()
 }
 
-pub(crate) fn handler_lanes(project: &Project, names: &Names, rows: usize) -> HashMap<NameId, Arc<HandlerLane>> {
+pub(crate) fn handler_lanes(
+    project: &Project,
+    names: &Names,
+    rows: usize,
+) -> HashMap<NameId, Arc<HandlerLane>> {
     let lanes = project.graph.handlers.keys().filter_map(|name| {
         let id = names.id(NameKind::Handler, name)?;
         let lane = HandlerLane {
@@ -51,7 +59,11 @@ pub(crate) fn handler_lanes(project: &Project, names: &Names, rows: usize) -> Ha
     lanes.collect()
 }
 
-pub(crate) fn outbound_lanes(project: &Project, names: &Names, rows: usize) -> HashMap<NameId, Arc<OutboundLane>> {
+pub(crate) fn outbound_lanes(
+    project: &Project,
+    names: &Names,
+    rows: usize,
+) -> HashMap<NameId, Arc<OutboundLane>> {
     let lanes = project.graph.outbounds.values().filter_map(|outbound| {
         let id = names.id(NameKind::Outbound, &outbound.name)?;
         let partition = match &outbound.ordering {

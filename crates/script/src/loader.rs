@@ -325,6 +325,19 @@ impl<'a> Load<'a> {
             suggestion = Some(format!("did you mean {near}"));
             text = what.to_owned();
         }
+        let name = text
+            .strip_prefix("Variable `")
+            .and_then(|rest| rest.split_once('`'));
+        if let Some((name, _)) = name {
+            // The interpreter's own guess knows only its library and takes the first of equals.
+            let known: Vec<String> = self
+                .globals
+                .names()
+                .map(|name| name.as_str().to_owned())
+                .collect();
+            let near = problems::did_you_mean(name, known.iter().map(String::as_str));
+            suggestion = near.map(|near| format!("did you mean `{near}`?")).or(suggestion);
+        }
         if text.starts_with("Variable `print`") {
             suggestion = Some("use `log(\"text\")`: it goes to the message's trail".to_owned());
         }

@@ -21,7 +21,13 @@ where
             let length = given.chars().count().max(word.as_ref().chars().count());
             *distance <= (length / 3).max(1)
         })
-        .min_by_key(|(distance, _)| *distance)
+        .min_by(|(distance, word), (other_distance, other)| {
+            // Of two equally near words, the one that begins alike: `mlp` means `mllp`, not `map`.
+            let likeness = |word: &T| strsim::jaro_winkler(&lower, &word.as_ref().to_lowercase());
+            distance
+                .cmp(other_distance)
+                .then_with(|| likeness(other).total_cmp(&likeness(word)))
+        })
         .map(|(_, word)| word)
 }
 
@@ -109,9 +115,10 @@ mod tests {
             ("ACME_ADT_HANDLER", Some("acme_adt_handler")),
             ("lab", None),
             ("prot", Some("port")),
+            ("mlp", Some("mllp")),
         ] {
             assert_eq!(
-                did_you_mean(given, ["acme_adt_handler", "port"]),
+                did_you_mean(given, ["acme_adt_handler", "port", "map", "mllp"]),
                 expected,
                 "{given}"
             );

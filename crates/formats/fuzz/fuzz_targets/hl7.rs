@@ -114,8 +114,9 @@ fn edit(mut message: Message, data: &[u8]) {
         return;
     }
     let encoded = message.encode().expect("all values fit");
-    // Without MSH-18 nobody can know the character set of the bytes any more.
-    let declared = message.get_at(0, &FieldPath::new(18)).unwrap_or_default();
+    // Without MSH-18 (its first repetition) nobody can know the character set of the bytes any more.
+    let first = FieldPath::new(18).with_repetition(1);
+    let declared = message.get_at(0, &first).unwrap_or_default();
     match Message::parse(encoded) {
         Ok(again) => assert_eq!(again.segment_count(None), message.segment_count(None)),
         Err(fault) => assert!(declared.is_empty(), "{fault:?} {message:?}"),
