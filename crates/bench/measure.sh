@@ -3,6 +3,7 @@
 # durable commit, routed, edited, delivered and accounted for.
 #
 #   crates/bench/measure.sh [LANES] [WINDOW] [COUNT] [extra arguments of `holdfast load`]
+#   crates/bench/measure.sh 10 - 15000 --rate 500
 #
 # Needs a release build (`cargo build --release`). Prints the load tool's report, and the node's CPU seconds and
 # resident memory at the end.
@@ -24,7 +25,9 @@ for _ in $(seq 100); do
 done
 to=$(seq -s, -f '127.0.0.1:%.0f' 21000 $((21000 + lanes - 1)))
 sink=$(seq -s, 22000 $((22000 + lanes - 1)))
-"$holdfast" load --to "$to" --lanes "$lanes" --window "$window" --count "$count" --sink "$sink" "$@" || true
+pace=(--window "$window")
+[ "$window" = - ] && pace=() # the extra arguments say how fast
+"$holdfast" load --to "$to" --lanes "$lanes" "${pace[@]}" --count "$count" --sink "$sink" "$@" || true
 awk -v hz="$(getconf CLK_TCK)" -v n="$count" '{ cpu = ($14 + $15) / hz; printf "node: %.1f CPU seconds", cpu; printf ", %.0f us a message\n", cpu * 1e6 / n }' "/proc/$node/stat"
 awk '/VmRSS|VmHWM/ { print "node: " $1 " " $2 / 1024 " MiB" }' "/proc/$node/status"
 tail -n 5 "$work/log"
