@@ -107,7 +107,8 @@ pub(crate) struct Stopping;
 
 impl Core {
     /// Writes units until each is durable or refused for its own content; waits while the store cannot
-    /// write. Order among the units is kept: none is submitted before those ahead of it are durable.
+    /// write. Order among the units is kept: those of one call share one transaction, so a store that
+    /// cannot write takes none of them, and all are submitted again together.
     pub(crate) async fn write(&self, units: Vec<Unit>) -> Result<Vec<Result<Receipt, String>>, Stopping> {
         let mut results: Vec<Option<Result<Receipt, String>>> = vec![None; units.len()];
         let mut open: Vec<usize> = (0..units.len()).collect();

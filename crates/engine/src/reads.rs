@@ -239,10 +239,6 @@ impl Node {
                 .map(|inbound| inbound.connector.connector.clone());
             let fault = lane.control.stopped.lock().clone();
             let state = state_of(lane.control.is_held(), fault.is_some(), false);
-            let counts = Counts {
-                dead_letters: lane.counters.snapshot().dead_letters,
-                ..lane.counters.snapshot()
-            };
             ConnectionView {
                 name: lane.name.to_string(),
                 role: "inbound",
@@ -253,7 +249,7 @@ impl Node {
                 peers: lane.status.peers.load(std::sync::atomic::Ordering::Relaxed),
                 queued: lane.lane.depth(),
                 in_flight: 0,
-                counts,
+                counts: lane.counters.snapshot(),
             }
         })
     }
