@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use model::Posture;
 use model::graph::Graph;
 use model::problem::{Problem, Severity, Span};
 use script::Program;
@@ -27,6 +28,8 @@ pub struct Project {
     pub fingerprint: String,
     /// The environment it was loaded for.
     pub environment: String,
+    /// What that environment is for.
+    pub posture: Posture,
 }
 
 /// Loads the repository at `root` for an environment. All problems at once; warnings are in `Ok` too.
@@ -54,6 +57,7 @@ pub fn load(root: &Path, environment: &str) -> Result<Project, Vec<Problem>> {
         warnings: with_source_lines(root, warnings),
         fingerprint: loaded.fingerprint,
         environment: environment.to_owned(),
+        posture: loaded.posture,
     })
 }
 

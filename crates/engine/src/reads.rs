@@ -150,6 +150,8 @@ pub struct ClusterStatus {
     pub config_fingerprint: String,
     /// The environment.
     pub environment: String,
+    /// What it is for.
+    pub posture: model::Posture,
     /// Messages in flight.
     pub in_flight: usize,
     /// Rows whose connection or function left the configuration, by name.
@@ -394,6 +396,7 @@ impl Node {
             lease_owner: leader.map(|leader| leader.node),
             config_fingerprint: self.project.fingerprint.clone(),
             environment: self.project.environment.clone(),
+            posture: self.project.posture,
             in_flight: self.core.finaliser.in_flight(),
             held_orphans: orphans
                 .into_iter()

@@ -34,6 +34,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// SHA-256 over every file that matters and the environment, in hex: equal on nodes that run the same.
     pub fingerprint: String,
+    /// What the environment is for.
+    pub posture: model::Posture,
 }
 
 /// The functions of a configuration: pure, frozen, run on all cores at once.

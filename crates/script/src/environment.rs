@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use model::problem::{Problem, Severity};
+use model::Posture;
+use model::problem::{Problem, Severity, Span};
 use toml::de::DeValue;
 
 use crate::language::source::Source;
 use crate::{problems, tables};
+
+/// The key that says what an environment is for; no value of the site's own.
+const POSTURE: &str = "posture";
 
 /// What a value is converted to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +66,8 @@ pub(crate) enum Value {
 pub(crate) struct Environment {
     /// Its name.
     pub(crate) name: String,
+    /// What its file says it is for, if it says so.
+    declared: Option<(String, Span)>,
     values: BTreeMap<String, Value>,
     secrets: BTreeMap<String, String>,
 }
@@ -80,6 +86,7 @@ impl Environment {
             .collect();
         let mut environment = Environment {
             name: name.to_owned(),
+            declared: None,
             values: BTreeMap::new(),
             secrets,
         };
@@ -94,6 +101,9 @@ impl Environment {
                 _ => None,
             };
             match found {
+                Some(Value::Text(text)) if key.get_ref() == POSTURE => {
+                    environment.declared = Some((text, span))
+                }
                 _ if problems::is_secret(key.get_ref()) && found.is_some() => {
                     problems.push(problems::secret_in_file(key.get_ref(), span));
                     // Known all the same, so that its uses are not reported as well.
@@ -113,6 +123,46 @@ impl Environment {
             }
         }
         environment
+    }
+
+    /// What this environment is for: its name says so, or its file has to.
+    pub(crate) fn posture(&self) -> Result<Posture, Box<Problem>> {
+        let words = Posture::ALL.map(Posture::as_str);
+        let path = format!("environments/{}.toml", self.name);
+        let built_in = Posture::of_name(&self.name);
+        let Some((text, span)) = &self.declared else {
+            return built_in.ok_or_else(|| {
+                let message = format!("nothing says what the environment `{}` is for", self.name);
+                Box::new(Problem::error("posture", message).suggest(format!(
+                    "write `posture = \"...\"` into {path}, one of {}; only dev, staging and prod say it by their name",
+                    words.join(", ")
+                )))
+            });
+        };
+        match (text.parse::<Posture>(), built_in) {
+            (Ok(posture), None) => Ok(posture),
+            (Ok(posture), Some(built_in)) if posture == built_in => Ok(posture),
+            (Ok(posture), Some(built_in)) => {
+                let message = format!("`{}` is {built_in}, not {posture}", self.name);
+                let problem = Problem::error("posture", message).at(span.clone());
+                Err(Box::new(problem.suggest(
+                    "give the environment another name, or leave the line out",
+                )))
+            }
+            (Err(()), _) => {
+                let message = format!("there is no posture `{text}`");
+                let near = problems::did_you_mean(text, words);
+                let suggestion = match near {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("one of {}", words.join(", ")),
+                };
+                Err(Box::new(
+                    Problem::error("posture", message)
+                        .at(span.clone())
+                        .suggest(suggestion),
+                ))
+            }
+        }
     }
 
     /// The value of a key, converted. `None` when it is not defined; `Err` when it does not fit, with
@@ -211,6 +261,44 @@ mod tests {
                 .get("host", Wanted::Int)
                 .is_some_and(|found| found.is_err())
         );
+    }
+
+    #[test]
+    fn a_built_in_name_says_what_it_is_for_and_any_other_has_to() {
+        let posture = |name: &str, text: &str| {
+            let mut problems = Vec::new();
+            let source = Source::new("environments/x.toml", text);
+            let environment = Environment::read(name, Some(&source), &BTreeMap::new(), &mut problems);
+            assert_eq!(problems, Vec::new());
+            environment.posture().map_err(|problem| problem.to_string())
+        };
+        assert_eq!(posture("dev", ""), Ok(Posture::Development));
+        assert_eq!(posture("staging", ""), Ok(Posture::Staging));
+        assert_eq!(posture("prod", ""), Ok(Posture::Production));
+        assert_eq!(
+            posture("prod", "posture = \"production\""),
+            Ok(Posture::Production)
+        );
+        assert_eq!(
+            posture("east", "posture = \"production\""),
+            Ok(Posture::Production)
+        );
+        for (name, text, says) in [
+            ("east", "", "nothing says what the environment `east` is for"),
+            (
+                "prod",
+                "posture = \"staging\"",
+                "`prod` is production, not staging",
+            ),
+            (
+                "east",
+                "posture = \"prodution\"",
+                "there is no posture `prodution`",
+            ),
+        ] {
+            let found = posture(name, text).expect_err("it is no posture");
+            assert!(found.contains(says), "{found}");
+        }
     }
 
     #[test]

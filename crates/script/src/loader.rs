@@ -81,16 +81,28 @@ fn load_here(request: &Request<'_>) -> Result<Loaded, Vec<Problem>> {
     let graph = graph(&registry, &wiring);
     let inner = assemble(&shared, &registry, &mut modules, &graph, &mut found);
     found.append(&mut registry.problems);
+    let posture = shared.environment.posture();
+    // An environment without a file, beside others that have one, is reported already.
+    let known = repository.environment.is_some() || repository.environments.is_empty();
+    found.extend(
+        posture
+            .as_ref()
+            .err()
+            .filter(|_| known)
+            .map(|problem| (**problem).clone()),
+    );
     shared.sources.quote(&mut found);
     tidy(&mut found);
-    if found.iter().any(|problem| problem.severity == Severity::Error) {
-        return Err(found);
-    }
+    let posture = match posture {
+        Ok(posture) if found.iter().all(|problem| problem.severity != Severity::Error) => posture,
+        _ => return Err(found),
+    };
     Ok(Loaded {
         graph,
         program: inner,
         warnings: found,
         fingerprint,
+        posture,
     })
 }
 

@@ -47,6 +47,8 @@ pub struct Cluster {
     pub config_fingerprint: String,
     /// The environment.
     pub environment: String,
+    /// What it is for: `development`, `staging` or `production`.
+    pub posture: model::Posture,
     /// Messages in flight.
     pub in_flight: usize,
     /// Rows whose connection or function left the configuration, by name.
@@ -114,6 +116,7 @@ impl From<engine::ClusterStatus> for Cluster {
             lease_held: status.lease_held,
             config_fingerprint: status.config_fingerprint,
             environment: status.environment,
+            posture: status.posture,
             in_flight: status.in_flight,
             held_orphans: status.held_orphans,
             started_at: status.started_at.into(),

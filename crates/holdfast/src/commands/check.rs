@@ -40,7 +40,8 @@ pub(crate) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {
         .any(|problem| problem.severity == Severity::Error || args.deny_warnings);
     if out.is_json() {
         let fingerprint = project.as_ref().ok().map(|project| &project.fingerprint);
-        out.json(&serde_json::json!({ "ok": !failed, "problems": found, "fingerprint": fingerprint }));
+        let posture = project.as_ref().ok().map(|project| project.posture);
+        out.json(&serde_json::json!({ "ok": !failed, "problems": found, "fingerprint": fingerprint, "posture": posture }));
     } else if !found.is_empty() {
         problems::show(out, &found);
     }
@@ -50,12 +51,13 @@ pub(crate) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {
     if let (Ok(project), false) = (project, out.is_json()) {
         let graph = &project.graph;
         out.line(&format!(
-            "ok: {} inbound, {} outbound, {} routers, {} handlers for `{}` in {} ms; fingerprint {}",
+            "ok: {} inbound, {} outbound, {} routers, {} handlers for `{}` ({}) in {} ms; fingerprint {}",
             graph.inbounds.len(),
             graph.outbounds.len(),
             graph.routers.len(),
             graph.handlers.len(),
             project.environment,
+            project.posture,
             started.elapsed().as_millis(),
             &project.fingerprint[..project.fingerprint.len().min(12)],
         ));

@@ -64,6 +64,12 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
     for warning in &project.warnings {
         tracing::warn!("{warning}");
     }
+    tracing::info!(
+        environment = %project.environment,
+        posture = %project.posture,
+        fingerprint = %project.fingerprint,
+        "configuration loaded"
+    );
     // Before the store is touched: a node that cannot be asked how it is must not lead.
     let listener = TcpListener::bind(&settings.api.bind).await.with_context(|| {
         format!(
