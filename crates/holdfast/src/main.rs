@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod demo;
+mod isolate;
 mod output;
 mod problems;
 mod sample;
@@ -41,10 +42,10 @@ fn run(command: Command, out: &Output) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(args) => runtime()?.block_on(commands::demo::run(args, out)),
         Command::Init(args) => commands::init::run(&args, out),
-        Command::Check(args) => commands::check::run(&args, out),
-        Command::Graph(args) => commands::graph::run(&args, out),
-        Command::Dryrun(args) => commands::dryrun::run(&args, out),
-        Command::Test(args) => commands::test::run(&args, out),
+        Command::Check(args) => isolate::run(out, |out| commands::check::run(&args, out)),
+        Command::Graph(args) => isolate::run(out, |out| commands::graph::run(&args, out)),
+        Command::Dryrun(args) => isolate::run(out, |out| commands::dryrun::run(&args, out)),
+        Command::Test(args) => isolate::run(out, |out| commands::test::run(&args, out)),
         Command::Serve(args) => runtime()?.block_on(commands::serve::run(args, out)),
         Command::Settings(args) => commands::settings::run(&args, out),
         Command::Connections(args) => runtime()?.block_on(commands::connections::run(args, out)),

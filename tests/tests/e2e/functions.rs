@@ -95,3 +95,38 @@ async fn a_function_that_goes_wrong_harms_its_own_message_only() -> Result<()> {
     );
     Ok(())
 }
+
+/// Shown, it overflows the stack of whoever shows it; nothing can catch that.
+const BOTTOMLESS: &str = r#"
+inbound("IB_TEST_ADT", mllp(port = {in}), router = "choose")
+outbound("OB_TEST_ADT", mllp(host = "127.0.0.1", port = {out}))
+
+@router
+def choose(msg):
+    return ["work"]
+
+@handler
+def work(msg):
+    nested = []
+    for _n in range(400000):
+        nested = [nested]
+    log(str(nested))
+    return send("OB_TEST_ADT", msg)
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_that_breaks_the_interpreter_is_told_by_dryrun() -> Result<()> {
+    let site = Site::new(BOTTOMLESS).await?;
+    let message = site.repository.root().join("m.hl7");
+    std::fs::write(&message, "MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r")?;
+    let output = tests::binary::command()
+        .args(["dryrun", "IB_TEST_ADT"])
+        .arg(&message)
+        .arg("--config")
+        .arg(site.repository.root())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(2), "{:?}: {said}", output.status);
+    ensure!(said.contains("the configuration broke the interpreter"), "{said}");
+    Ok(())
+}
