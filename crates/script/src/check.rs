@@ -93,6 +93,19 @@ impl<'a> Wiring<'a> {
         found.into_iter().filter(|name| *name != function.name).collect()
     }
 
+    /// The texts of a function's code, and of what it reaches.
+    fn texts(&self, function: &Function) -> impl Iterator<Item = &'a str> {
+        let reached: Vec<Place> = self.reach(function).iter().cloned().collect();
+        let definitions: Vec<_> = reached
+            .iter()
+            .filter_map(|place| self.definition(place))
+            .collect();
+        definitions
+            .into_iter()
+            .flat_map(|definition| &definition.texts)
+            .map(|text| text.text.as_str())
+    }
+
     fn is_connection(&self, name: &str) -> bool {
         self.registry.inbounds.contains_key(name) || self.registry.outbounds.contains_key(name)
     }
@@ -275,7 +288,11 @@ fn replies(wiring: &Wiring<'_>, found: &mut Vec<Problem>) {
     }
 }
 
-/// Routers that no inbound names, and handlers that no router's code mentions.
+/// A shorter text in a router says nothing about a handler whose name begins or ends with it.
+const NAME_PART_MIN: usize = 3;
+
+/// Routers that no inbound names, and handlers that no router's code mentions, whole or by a part that
+/// names are put together from (`"edit_" + kind`).
 fn unused(wiring: &Wiring<'_>, found: &mut Vec<Problem>) {
     let named: BTreeSet<&str> = wiring
         .registry
@@ -301,9 +318,19 @@ fn unused(wiring: &Wiring<'_>, found: &mut Vec<Problem>) {
                 .then(|| router.name.clone()),
         );
     }
+    let parts: BTreeSet<&str> = routers
+        .iter()
+        .flat_map(|router| wiring.texts(router))
+        .flat_map(|text| text.split("%s").flat_map(|text| text.split("{}")))
+        .filter(|text| text.len() >= NAME_PART_MIN)
+        .collect();
+    let composed = |name: &str| {
+        let mut parts = parts.iter();
+        parts.any(|part| name.starts_with(part) || name.ends_with(part))
+    };
     for handler in wiring
         .functions(Role::Handler)
-        .filter(|handler| !mentioned.contains(&handler.name))
+        .filter(|handler| !mentioned.contains(&handler.name) && !composed(&handler.name))
     {
         let message = format!("no router names the handler `{}`", handler.name);
         found.push(Problem::warning("unused-handler", message).at(handler.span.clone()));
