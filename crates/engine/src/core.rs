@@ -79,6 +79,8 @@ pub(crate) struct OutboundLane {
     pub(crate) lane: Lane<SendRow>,
     pub(crate) schedule: Mutex<Schedule>,
     pub(crate) counters: Counters,
+    /// How long the partner takes.
+    pub(crate) took: metrics::Histogram,
     pub(crate) control: Control,
     /// The HL7 path of its partition key, if it has one.
     pub(crate) partition: Option<formats::hl7::Path>,

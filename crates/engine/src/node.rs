@@ -165,7 +165,7 @@ impl Node {
             let Some(sink) = sinks.remove(&lane.id) else {
                 continue;
             };
-            let Some(declared) = self.core.graph.outbounds.get(&*lane.name).cloned() else {
+            let Some(declared) = self.core.graph.outbounds.get(&*lane.name).cloned().map(Arc::new) else {
                 continue;
             };
             let (core, lane) = (Arc::clone(&self.core), Arc::clone(lane));
@@ -180,7 +180,8 @@ impl Node {
                             Schedule::new(declared.ordering.clone(), declared.concurrency);
                     }
                     let sink = sink.another();
-                    stage::outbound::run(Arc::clone(&core), Arc::clone(&lane), declared.clone(), sink).boxed()
+                    stage::outbound::run(Arc::clone(&core), Arc::clone(&lane), Arc::clone(&declared), sink)
+                        .boxed()
                 },
             ));
         }

@@ -76,6 +76,7 @@ pub(crate) fn outbound_lanes(
             lane: Lane::new(rows),
             schedule: Mutex::new(Schedule::new(outbound.ordering.clone(), outbound.concurrency)),
             counters: Counters::new(&outbound.name),
+            took: metrics::histogram!("holdfast_delivery_seconds", "name" => outbound.name.clone()),
             control: Control::default(),
             partition,
         };

@@ -47,7 +47,7 @@ impl Sink for FileSink {
         let written = spawn_blocking(move || disk::write_whole(&temporary, &path, &bytes)).await;
         match written.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(()) => {
-                metrics::counter!("holdfast_files_written_total", "connection" => delivery.connection.to_string())
+                metrics::counter!("holdfast_files_written_total", "name" => delivery.connection.to_string())
                     .increment(1);
                 Ok(Delivered::default())
             }

@@ -243,7 +243,7 @@ impl FileSource {
                 return Err(Halt);
             }
         }
-        metrics::counter!("holdfast_file_messages_total", "connection" => context.name.to_string())
+        metrics::counter!("holdfast_file_messages_total", "name" => context.name.to_string())
             .increment(messages.len() as u64);
         Ok(())
     }
@@ -262,7 +262,7 @@ impl FileSource {
                     tracing::warn!(connection = %context.name, file = %file.name,
                         "file changed after it was read: it will be read again whole");
                 }
-                metrics::counter!("holdfast_files_total", "connection" => context.name.to_string(), "outcome" => outcome)
+                metrics::counter!("holdfast_files_total", "name" => context.name.to_string(), "outcome" => outcome)
                     .increment(1);
                 Ok(())
             }

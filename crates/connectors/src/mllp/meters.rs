@@ -32,20 +32,20 @@ pub(crate) struct Meters {
 impl Meters {
     pub(crate) fn of(connection: &str) -> Meters {
         let name = || connection.to_owned();
-        let bad = |reason: &'static str| counter!("holdfast_frames_bad_total", "connection" => name(), "reason" => reason);
-        let closed = |reason: &'static str| counter!("holdfast_sockets_refused_total", "connection" => name(), "reason" => reason);
+        let bad = |reason: &'static str| counter!("holdfast_frames_bad_total", "name" => name(), "reason" => reason);
+        let closed = |reason: &'static str| counter!("holdfast_sockets_refused_total", "name" => name(), "reason" => reason);
         Meters {
-            frames: counter!("holdfast_frames_total", "connection" => name()),
-            bytes: counter!("holdfast_frame_bytes_total", "connection" => name()),
-            junk: counter!("holdfast_junk_bytes_total", "connection" => name()),
+            frames: counter!("holdfast_frames_total", "name" => name()),
+            bytes: counter!("holdfast_frame_bytes_total", "name" => name()),
+            junk: counter!("holdfast_junk_bytes_total", "name" => name()),
             unterminated: bad("unterminated"),
             oversized: bad("oversized"),
             cut_off: bad("cut_off"),
             refused: bad("not_stored"),
             over_cap: closed("too_many"),
             not_allowed: closed("not_allowed"),
-            timeouts: counter!("holdfast_socket_timeouts_total", "connection" => name()),
-            open: gauge!("holdfast_sockets_open", "connection" => name()),
+            timeouts: counter!("holdfast_socket_timeouts_total", "name" => name()),
+            open: gauge!("holdfast_sockets_open", "name" => name()),
         }
     }
 }

@@ -173,7 +173,7 @@ fn outcome(answer: Answer) -> Result<Delivered, DeliverError> {
 
 fn note_late(connection: &str, late: usize) {
     if late > 0 {
-        metrics::counter!("holdfast_late_replies_total", "connection" => connection.to_owned())
+        metrics::counter!("holdfast_late_replies_total", "name" => connection.to_owned())
             .increment(late as u64);
         tracing::warn!(connection, late, "answers to earlier messages passed over");
     }

@@ -26,7 +26,12 @@ use crate::retry;
 const BODIES: usize = 16;
 
 /// Runs until the node stops. Sinks are kept from call to call, one per send in flight.
-pub(crate) async fn run(core: Arc<Core>, lane: Arc<OutboundLane>, declared: Outbound, first: Box<dyn Sink>) {
+pub(crate) async fn run(
+    core: Arc<Core>,
+    lane: Arc<OutboundLane>,
+    declared: Arc<Outbound>,
+    first: Box<dyn Sink>,
+) {
     let mut sinks = vec![first];
     let mut flights = FuturesUnordered::new();
     loop {
@@ -93,7 +98,7 @@ type Flight = std::pin::Pin<Box<dyn Future<Output = (Box<dyn Sink>, Ended)> + Se
 async fn start_flights(
     core: &Arc<Core>,
     lane: &Arc<OutboundLane>,
-    declared: &Outbound,
+    declared: &Arc<Outbound>,
     sinks: &mut Vec<Box<dyn Sink>>,
     flights: &mut FuturesUnordered<Flight>,
 ) -> Duration {
@@ -122,7 +127,7 @@ async fn start_flights(
                 flights.push(Box::pin(fly(
                     Arc::clone(core),
                     Arc::clone(lane),
-                    declared.clone(),
+                    Arc::clone(declared),
                     sink,
                     row,
                 )));
@@ -178,7 +183,7 @@ enum Ended {
 async fn fly(
     core: Arc<Core>,
     lane: Arc<OutboundLane>,
-    declared: Outbound,
+    declared: Arc<Outbound>,
     mut sink: Box<dyn Sink>,
     mut row: SendRow,
 ) -> (Box<dyn Sink>, Ended) {
@@ -209,8 +214,7 @@ async fn fly(
             })
         }
     };
-    metrics::histogram!("holdfast_delivery_seconds", "name" => lane.name.to_string())
-        .record(started.elapsed());
+    lane.took.record(started.elapsed());
     row.attempts += 1;
     let ended = match result {
         Ok(delivered) => deliver_done(&core, &lane, &declared, row, delivered).await,
