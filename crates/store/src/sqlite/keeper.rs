@@ -78,14 +78,21 @@ impl Keeper {
     fn look_for_drained(&mut self) -> Result<(), Error> {
         let mut view = self.shared.view();
         let catalog = Arc::clone(&view.catalog);
+        let mut drained = Vec::new();
         for (index, segment) in catalog.segments.iter().enumerate() {
             if segment.sealed && !segment.drained && view.is_drained(index)? {
                 self.control
                     .note_drained(segment.number, self.shared.options.clock.now())?;
                 self.shared
                     .change_segment(segment.number, |segment| segment.drained = true);
+                drained.push(segment.number);
             }
         }
+        drop(view); // it lends connections
+        // Only people look into these from now on: their cached pages go.
+        drained
+            .into_iter()
+            .for_each(|number| self.shared.readers.forget(number));
         Ok(())
     }
 }

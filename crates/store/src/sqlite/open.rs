@@ -71,6 +71,7 @@ pub fn open(options: Options) -> Result<SqliteStore, Error> {
         keeper,
         keeper_thread: Some(keeper_thread),
         written_since_checkpoint: 0,
+        written_since_measured: 0,
         rotate_not_before: i64::MIN,
         lock,
     };

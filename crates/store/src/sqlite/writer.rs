@@ -51,6 +51,9 @@ const BATCH_UNITS_MAX: usize = 1_000;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 /// The keeper is asked to checkpoint each time this much was written.
 const CHECKPOINT_BYTES: u64 = 32 << 20;
+/// The open file is measured each time this much was written: asking after every commit costs as much as
+/// the rows of a small one.
+const MEASURE_BYTES: u64 = 256 << 10;
 /// After a failed rotation (a full disk, most likely) the next attempt waits this long, in microseconds.
 const ROTATION_RETRY_MICROS: i64 = 5_000_000;
 
@@ -67,6 +70,7 @@ pub(super) struct Writer {
     pub(super) keeper: Sender<Task>,
     pub(super) keeper_thread: Option<JoinHandle<()>>,
     pub(super) written_since_checkpoint: u64,
+    pub(super) written_since_measured: u64,
     pub(super) rotate_not_before: i64,
     /// Held for as long as this thread lives.
     pub(super) lock: File,
@@ -207,11 +211,13 @@ impl Writer {
                 self.numbering = Some((written.epoch, written.next));
                 self.rows += written.tally.0.iter().sum::<u64>();
                 let units = jobs.iter().map(|job| job.units.len()).sum::<usize>();
-                self.written_since_checkpoint += jobs
+                let bytes = jobs
                     .iter()
                     .flat_map(|job| &job.units)
                     .map(Unit::weight)
                     .sum::<usize>() as u64;
+                self.written_since_checkpoint += bytes;
+                self.written_since_measured += bytes;
                 report(begun.elapsed(), units, written.tally);
                 for (job, answers) in jobs.into_iter().zip(written.answers) {
                     let _ = job.reply.send(answers);
@@ -333,13 +339,19 @@ impl Writer {
         }
     }
 
-    fn is_full(&self, now: Timestamp) -> bool {
+    fn is_full(&mut self, now: Timestamp) -> bool {
         let options = &self.shared.options;
-        self.rows >= options.segment_rows_max
+        if self.rows >= options.segment_rows_max
             || now.since(Timestamp(self.segment.opened_at)) >= options.segment_age_max
-            || self
-                .file_bytes()
-                .is_some_and(|bytes| bytes >= options.segment_bytes_max)
+        {
+            return true;
+        }
+        if self.written_since_measured < MEASURE_BYTES.min(options.segment_bytes_max / 8) {
+            return false;
+        }
+        self.written_since_measured = 0;
+        self.file_bytes()
+            .is_some_and(|bytes| bytes >= self.shared.options.segment_bytes_max)
     }
 
     /// The file's size once its log is checkpointed.
