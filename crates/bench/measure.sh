@@ -6,7 +6,7 @@
 #   crates/bench/measure.sh 10 - 15000 --rate 500
 #
 # Needs a release build (`cargo build --release`). Prints the load tool's report, and the node's CPU seconds and
-# resident memory at the end.
+# resident memory on the way and at the end.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 lanes=${1:-10} window=${2:-8} count=${3:-100000}
@@ -18,7 +18,7 @@ chmod -R go-w "$work/site"
 sed -i "s/^lanes = .*/lanes = $lanes/" "$work/site/environments/dev.toml"
 "$holdfast" serve --config "$work/site" --env dev --data "$work/data" --api 127.0.0.1:20999 --log warn 2>"$work/log" &
 node=$!
-trap 'kill "$node" 2>/dev/null || true; wait "$node" 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'kill "$node" "${watch:-}" 2>/dev/null || true; wait "$node" 2>/dev/null || true; rm -rf "$work"' EXIT
 for _ in $(seq 100); do
     curl -fsS -o /dev/null 127.0.0.1:20999/ready 2>/dev/null && break
     sleep 0.1
@@ -27,7 +27,15 @@ to=$(seq -s, -f '127.0.0.1:%.0f' 21000 $((21000 + lanes - 1)))
 sink=$(seq -s, 22000 $((22000 + lanes - 1)))
 pace=(--window "$window")
 [ "$window" = - ] && pace=() # the extra arguments say how fast
+( # what the node holds in memory, every so often: flat, or it leaks
+    sleep 2
+    while sleep "${MEMORY_EVERY:-10}"; do
+        awk '/VmRSS/ { printf " %.0f", $2 / 1024 }' "/proc/$node/status" >>"$work/memory" 2>/dev/null || break
+    done
+) &
+watch=$!
 "$holdfast" load --to "$to" --lanes "$lanes" "${pace[@]}" --count "$count" --sink "$sink" "$@" || true
 awk -v hz="$(getconf CLK_TCK)" -v n="$count" '{ cpu = ($14 + $15) / hz; printf "node: %.1f CPU seconds", cpu; printf ", %.0f us a message\n", cpu * 1e6 / n }' "/proc/$node/stat"
+if [ -s "$work/memory" ]; then echo "node: resident MiB every ${MEMORY_EVERY:-10} s:$(cat "$work/memory")"; fi
 awk '/VmRSS|VmHWM/ { print "node: " $1 " " $2 / 1024 " MiB" }' "/proc/$node/status"
 tail -n 5 "$work/log"

@@ -173,6 +173,10 @@ pub struct Report {
     pub elapsed_s: f64,
     /// Positive answers per second.
     pub acknowledged_per_second: f64,
+    /// From the start to the last delivery that the sink accepted, in seconds; where there was one.
+    pub delivered_in_s: Option<f64>,
+    /// Acknowledged messages per second of `delivered_in_s`: the rate of the whole way through.
+    pub end_to_end_per_second: Option<f64>,
     /// From the intended send to the answer.
     pub latency: Percentiles,
     /// From the actual send to the answer.
@@ -188,9 +192,15 @@ pub struct Report {
 }
 
 impl Evidence {
+    fn last_delivery_us(&self) -> Option<u64> {
+        let accepted = self.ports.iter().flat_map(|port| port.accepted(self.sent.run));
+        accepted.map(|arrival| arrival.at_us).max()
+    }
+
     /// The figures, and the judgement where there was a sink.
     pub fn report(&self, expect: &Expect<'_>) -> Report {
         let sent = &self.sent;
+        let delivered_us = self.last_delivery_us();
         Report {
             run: sent.run.to_string(),
             sent: sent.sent(),
@@ -202,6 +212,8 @@ impl Evidence {
             stray_replies: sent.stray_replies(),
             elapsed_s: sent.elapsed_us as f64 / 1_000_000.0,
             acknowledged_per_second: stats::per_second(sent.acknowledged(), sent.elapsed_us),
+            delivered_in_s: delivered_us.map(|us| us as f64 / 1_000_000.0),
+            end_to_end_per_second: delivered_us.map(|us| stats::per_second(sent.acknowledged(), us)),
             latency: Percentiles::of(&sent.latency()),
             round_trip: Percentiles::of(&sent.round_trip()),
             longest_gap_ms: sent.longest_gap_us as f64 / 1000.0,

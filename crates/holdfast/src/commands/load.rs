@@ -237,6 +237,12 @@ fn show(out: &Output, report: &Report) {
         report.elapsed_s,
         thousands(report.acknowledged_per_second.round() as u64),
     ));
+    if let (Some(seconds), Some(rate)) = (report.delivered_in_s, report.end_to_end_per_second) {
+        out.line(&format!(
+            "the last delivery after {seconds:.2} s: {} messages/s from the first byte to the last delivery",
+            thousands(rate.round() as u64),
+        ));
+    }
     if report.reconnects + report.resent + report.stray_replies > 0 {
         out.line(&format!(
             "{} reconnects, {} sent again, {} stray replies; longest time without an answer {:.0} ms",
