@@ -93,13 +93,18 @@ impl<'a> Wiring<'a> {
         found.into_iter().filter(|name| *name != function.name).collect()
     }
 
-    /// The texts of a function's code, and of what it reaches.
+    /// The texts of a function's code, and of what it reaches; of a function that another one makes, those of
+    /// its whole file.
     fn texts(&self, function: &Function) -> impl Iterator<Item = &'a str> {
-        let reached: Vec<Place> = self.reach(function).iter().cloned().collect();
-        let definitions: Vec<_> = reached
+        let reached = self.reach(function);
+        let mut definitions: Vec<&Definition> = reached
             .iter()
             .filter_map(|place| self.definition(place))
             .collect();
+        if definitions.is_empty() {
+            let file = self.shared.facts.get(&function.file);
+            definitions.extend(file.into_iter().flat_map(|facts| facts.definitions.values()));
+        }
         definitions
             .into_iter()
             .flat_map(|definition| &definition.texts)

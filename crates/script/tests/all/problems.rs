@@ -118,6 +118,21 @@ fn names_that_nobody_carries_are_found() {
 }
 
 #[test]
+fn a_router_may_put_the_names_of_its_handlers_together() {
+    let feed = "inbound(\"IB_A\", mllp(port = 2600), router = \"r\")\n\
+                @handler\ndef edit_adt(msg): return None\n";
+    let composing = "@router\ndef r(msg):\n    return [\"edit_\" + msg.type.lower()]\n";
+    check(&format!("{feed}{composing}"), &[]);
+    let other = "@router\ndef r(msg):\n    return [\"x_\" + msg.type.lower()]\n";
+    check(
+        &format!("{feed}{other}"),
+        &["config/a.star:3:5: warning[unused-handler]: no router names the handler `edit_adt`"],
+    );
+    let made = "def lane(name):\n    def route(msg): return [\"edit_\" + name]\n    router(route, \"r\")\nlane(\"adt\")\n";
+    check(&format!("{feed}{made}"), &[]);
+}
+
+#[test]
 fn unknown_names_types_and_parameters_are_found_before_any_message() {
     check(
         "@handler\ndef h(msg):\n    return sned(\"OB_A\", msg)\n",
