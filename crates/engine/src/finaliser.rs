@@ -4,10 +4,12 @@
 //! is decided; the word is then written by a task of its own, in the next grouped commit. If the process
 //! dies in between, recovery finds the message without a disposition and decides again from the rows.
 
-use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use model::{Disposition, MessageId};
 use tokio::sync::mpsc;
+
+use crate::inflight::InFlight;
 
 const SHARDS: usize = 16;
 
@@ -66,7 +68,8 @@ pub(crate) enum Happened {
 
 /// See the module's text.
 pub(crate) struct Finaliser {
-    shards: Vec<parking_lot::Mutex<HashMap<MessageId, Track>>>,
+    shards: Vec<parking_lot::Mutex<InFlight>>,
+    count: AtomicUsize,
     decided: mpsc::UnboundedSender<(MessageId, Disposition)>,
 }
 
@@ -75,35 +78,47 @@ impl Finaliser {
     pub(crate) fn new() -> (Finaliser, mpsc::UnboundedReceiver<(MessageId, Disposition)>) {
         let (decided, decisions) = mpsc::unbounded_channel();
         let shards = (0..SHARDS).map(|_| parking_lot::Mutex::default()).collect();
-        (Finaliser { shards, decided }, decisions)
+        let count = AtomicUsize::new(0);
+        let finaliser = Finaliser {
+            shards,
+            count,
+            decided,
+        };
+        (finaliser, decisions)
     }
 
-    fn shard(&self, id: MessageId) -> &parking_lot::Mutex<HashMap<MessageId, Track>> {
+    fn shard(&self, id: MessageId) -> &parking_lot::Mutex<InFlight> {
         let index = usize::try_from(id.0.counter() % SHARDS as u64).unwrap_or(0);
         &self.shards[index]
     }
 
     /// A message is durable and waits for its router.
     pub(crate) fn received(&self, id: MessageId) {
+        self.count.fetch_add(1, Ordering::Relaxed);
         self.shard(id).lock().insert(id, Track::RECEIVED);
     }
 
     /// A message is open again or found open at start; merges with what is already in flight of it.
     pub(crate) fn open(&self, id: MessageId, track: Track) {
         let mut shard = self.shard(id).lock();
-        let known = shard.entry(id).or_default();
-        known.steps += track.steps;
-        known.sends += track.sends;
-        known.reached |= track.reached;
-        known.failed |= track.failed;
-        known.unrouted |= track.unrouted;
-        self.decide(&mut shard, id);
+        let known = shard.remove(id).unwrap_or_else(|| {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            Track::default()
+        });
+        let merged = Track {
+            steps: known.steps + track.steps,
+            sends: known.sends + track.sends,
+            reached: known.reached || track.reached,
+            failed: known.failed || track.failed,
+            unrouted: known.unrouted || track.unrouted,
+        };
+        self.put_back(&mut shard, id, merged);
     }
 
     /// A durable handoff.
     pub(crate) fn note(&self, id: MessageId, happened: Happened) {
         let mut shard = self.shard(id).lock();
-        let Some(track) = shard.get_mut(&id) else {
+        let Some(mut track) = shard.remove(id) else {
             tracing::error!(message = %id, ?happened, "a handoff was reported for a message that is not in flight");
             return;
         };
@@ -130,25 +145,27 @@ impl Finaliser {
                 track.failed = true;
             }
         }
-        self.decide(&mut shard, id);
+        self.put_back(&mut shard, id, track);
     }
 
-    fn decide(&self, shard: &mut HashMap<MessageId, Track>, id: MessageId) {
-        if let Some(verdict) = shard.get(&id).and_then(Track::verdict) {
-            shard.remove(&id);
-            // The writer ends only with the node; then recovery decides again.
-            let _ = self.decided.send((id, verdict));
-        }
+    /// Keeps a track that is still in flight; decides the message otherwise.
+    fn put_back(&self, shard: &mut InFlight, id: MessageId, track: Track) {
+        let Some(verdict) = track.verdict() else {
+            return shard.insert(id, track);
+        };
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        // The writer ends only with the node; then recovery decides again.
+        let _ = self.decided.send((id, verdict));
     }
 
     /// Whether something of this message is in flight.
     pub(crate) fn is_open(&self, id: MessageId) -> bool {
-        self.shard(id).lock().contains_key(&id)
+        self.shard(id).lock().contains(id)
     }
 
     /// Messages in flight.
     pub(crate) fn in_flight(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().len()).sum()
+        self.count.load(Ordering::Relaxed)
     }
 }
 

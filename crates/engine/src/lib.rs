@@ -6,6 +6,7 @@ mod core;
 mod counters;
 pub mod dryrun;
 mod finaliser;
+mod inflight;
 mod lane;
 mod names;
 mod node;
