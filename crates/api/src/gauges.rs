@@ -18,7 +18,7 @@ pub(crate) struct Sample {
 
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        head(f, "holdfast_ready", "1 while listeners are bound and lanes run")?;
+        head(f, "holdfast_ready", "1 while this node leads and its lanes run")?;
         writeln!(f, "holdfast_ready {}", u8::from(self.ready))?;
         head(f, "holdfast_in_flight", "messages without a final status")?;
         writeln!(f, "holdfast_in_flight {}", self.in_flight)?;

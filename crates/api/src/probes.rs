@@ -1,5 +1,6 @@
 //! What machines ask: does it live, does it work, how much of what, who leads.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Read
             Json(Ready {
                 ready: true,
                 reason: None,
+                not_receiving: app.node.not_receiving(),
             }),
         );
     }
@@ -40,6 +42,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Read
         Json(Ready {
             ready: false,
             reason: Some(reason),
+            not_receiving: BTreeMap::new(),
         }),
     )
 }

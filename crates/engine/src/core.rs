@@ -40,6 +40,8 @@ pub(crate) struct Core {
     pub(crate) outbounds: HashMap<NameId, Arc<OutboundLane>>,
     /// Rows whose inbound, handler or outbound left the configuration: held, counted, shown.
     pub(crate) orphans: Mutex<HashMap<NameId, u64>>,
+    /// Held while a person gives one of them up.
+    pub(crate) orphan_skips: tokio::sync::Mutex<()>,
     /// Threads that run user code at once.
     pub(crate) workers: Arc<tokio::sync::Semaphore>,
     /// Listeners close and no new work is taken from partners.

@@ -119,7 +119,7 @@ impl Finaliser {
     pub(crate) fn note(&self, id: MessageId, happened: Happened) {
         let mut shard = self.shard(id).lock();
         let Some(mut track) = shard.remove(id) else {
-            tracing::error!(message = %id, ?happened, "a handoff was reported for a message that is not in flight");
+            tracing::error!(id = %id, ?happened, "a handoff was reported for a message that is not in flight");
             return;
         };
         match happened {

@@ -11,6 +11,7 @@ mod lane;
 mod names;
 mod node;
 mod operator;
+mod orphans;
 pub mod picture;
 pub mod project;
 mod reads;

@@ -35,6 +35,11 @@ impl Names {
         self.by_name.get(&(kind, Arc::from(name))).copied()
     }
 
+    /// What kind of thing a number stands for.
+    pub(crate) fn kind(&self, id: NameId) -> Option<NameKind> {
+        self.by_id.get(&id).map(|(kind, _)| *kind)
+    }
+
     /// The name of a number; a question mark for one that was never given out.
     pub(crate) fn name(&self, id: NameId) -> Arc<str> {
         self.by_id

@@ -90,6 +90,7 @@ impl Node {
             finaliser,
             budget: Budget::new(settings.engine.memory_mb << 20),
             orphans: Mutex::default(),
+            orphan_skips: tokio::sync::Mutex::default(),
             workers: Arc::new(tokio::sync::Semaphore::new(code_threads)),
             closing: CancellationToken::new(),
             stopping: CancellationToken::new(),
@@ -116,7 +117,7 @@ impl Node {
         Ok(node)
     }
 
-    /// Whether listeners are bound and lanes run.
+    /// Whether this node leads, its lanes run and its listeners are bound, as far as their ports can be had.
     pub fn is_ready(&self) -> bool {
         self.ready.load(std::sync::atomic::Ordering::Acquire) && !self.core.closing.is_cancelled()
     }
@@ -192,8 +193,8 @@ impl Node {
             let Some(lane) = self.core.inbounds.get(&id) else {
                 continue;
             };
-            // The first bind happens here, so that a taken port shows in the first lines of the log and
-            // `ready` means bound.
+            // The first bind happens here, so that a taken port shows in the first lines of the log, and that
+            // `ready` comes after all ports that can be had.
             let bound = !lane.control.is_held() && bind(lane, source.as_mut()).await;
             let task = run_source(Arc::clone(&self.core), Arc::clone(lane), source, bound);
             self.tasks.lock().push(tokio::spawn(task));

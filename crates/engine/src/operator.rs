@@ -400,11 +400,14 @@ impl Node {
             .outbounds
             .values()
             .find_map(|lane| Some((lane, purge_waiting(lane, send, message)?)));
-        let (lane, row) = lane.ok_or_else(|| {
-            CommandError::Refused(format!(
+        let Some((lane, row)) = lane else {
+            if self.skip_orphan(send, message, actor).await? {
+                return Ok(());
+            }
+            return Err(CommandError::Refused(format!(
                 "send {send} does not wait in a lane now: it is in flight, ended, or unknown"
-            ))
-        })?;
+            )));
+        };
         let dead = NewDeadLetter {
             message,
             stage: Stage::Outbound,
@@ -468,7 +471,7 @@ impl Node {
         Ok(())
     }
 
-    async fn write(&self, entries: Vec<Entry>) -> Result<Vec<RowId>, CommandError> {
+    pub(crate) async fn write(&self, entries: Vec<Entry>) -> Result<Vec<RowId>, CommandError> {
         let mut results = self
             .core
             .write(vec![Unit { entries }])
@@ -482,7 +485,13 @@ impl Node {
     }
 }
 
-fn event(message: MessageId, send: Option<SendId>, kind: EventKind, detail: &str, actor: &str) -> Entry {
+pub(crate) fn event(
+    message: MessageId,
+    send: Option<SendId>,
+    kind: EventKind,
+    detail: &str,
+    actor: &str,
+) -> Entry {
     Entry::Event(NewEvent {
         message,
         send,

@@ -221,6 +221,7 @@ impl Node {
             .inbound_views()
             .chain(self.handler_views())
             .chain(self.outbound_views())
+            .chain(self.orphan_views())
             .collect();
         let rank = |role| {
             ["inbound", "handler", "outbound"]
@@ -229,6 +230,15 @@ impl Node {
         };
         views.sort_by(|a, b| (rank(a.role), &a.name).cmp(&(rank(b.role), &b.name)));
         views
+    }
+
+    /// Inbounds that do not receive although nobody holds them, each with the reason. One taken port does not
+    /// make the node unready: that would take every other feed down with it.
+    pub fn not_receiving(&self) -> BTreeMap<String, String> {
+        let lanes = self.core.inbounds.values().filter(|lane| !lane.control.is_held());
+        lanes
+            .filter_map(|lane| Some((lane.name.to_string(), lane.control.stopped.lock().clone()?)))
+            .collect()
     }
 
     fn inbound_views(&self) -> impl Iterator<Item = ConnectionView> + '_ {

@@ -70,6 +70,14 @@ pub(crate) async fn run_source(
         .get(&*lane.name)
         .is_none_or(|inbound| inbound.ack == AckMode::OnCommit);
     let mut pause = Duration::from_secs(1);
+    if !bound && !lane.control.is_held() {
+        // It was tried just now.
+        tokio::select! {
+            () = core.closing.cancelled() => return,
+            () = lane.control.changed.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
     while !core.closing.is_cancelled() {
         if lane.control.is_held() {
             tokio::select! {

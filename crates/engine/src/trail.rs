@@ -101,8 +101,8 @@ impl Node {
     }
 }
 
-/// ` (MSA|AA|...)`: the partner's word in short.
-fn reply_line(reply: &str) -> Option<String> {
+/// `, answered MSA|AA|...`: the partner's word in short.
+pub(crate) fn reply_line(reply: &str) -> Option<String> {
     reply
         .lines()
         .find(|line| line.starts_with("MSA"))

@@ -24,6 +24,9 @@ pub struct Ready {
     /// Why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Inbounds that do not receive although nobody holds them, each with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_receiving: BTreeMap<String, String>,
 }
 
 /// Who leads, as this node sees it.

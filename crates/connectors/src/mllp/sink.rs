@@ -166,7 +166,7 @@ fn outcome(answer: Answer) -> Result<Delivered, DeliverError> {
     };
     Err(DeliverError {
         class,
-        text: format!("the partner answered {code}: {then}; its reply says why"),
+        text: format!("the partner answered {code}: {then}"),
         reply,
     })
 }

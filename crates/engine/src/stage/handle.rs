@@ -284,7 +284,7 @@ fn committed(
     let outputs = match answer.result {
         Ok(outputs) => outputs,
         Err(reason) => {
-            tracing::warn!(handler = %handler.name, message = %answer.id, reason, "a message became a dead letter");
+            tracing::warn!(handler = %handler.name, id = %answer.id, reason, "a message became a dead letter");
             handler.counters.add(Figure::DeadLetters, 1);
             core.finaliser.note(answer.id, Happened::StepFailed);
             return;

@@ -18,6 +18,12 @@ use crate::counters::Figure;
 /// Messages of one inbound that may wait for their router before its listener has to wait.
 const UNROUTED_MAX: u64 = 20_000;
 
+/// Of HL7 table 0357: the segments are not those of a message.
+const NOT_A_MESSAGE: u16 = 100;
+
+/// A longer message is examined on a worker thread, so that no listener waits for it.
+const EXAMINED_HERE_MAX: usize = 64 << 10;
+
 /// See the module's text.
 pub(crate) struct Door {
     pub(crate) core: Arc<Core>,
@@ -38,7 +44,8 @@ impl Intake for Door {
             return vec![Err(refused); count];
         }
         let strict = self.declaration().is_some_and(|inbound| inbound.strict);
-        let prepared: Vec<Prepared> = if strict {
+        let long = |message: &Received| message.body.len() > EXAMINED_HERE_MAX;
+        let prepared: Vec<Prepared> = if strict || messages.iter().any(long) {
             let door = Door {
                 core: Arc::clone(&self.core),
                 lane: Arc::clone(&self.lane),
@@ -46,7 +53,7 @@ impl Intake for Door {
             let work = move || {
                 messages
                     .into_iter()
-                    .map(|message| door.prepare(message, true))
+                    .map(|message| door.prepare(message, strict))
                     .collect()
             };
             match self.core.run_code(work).await {
@@ -66,7 +73,7 @@ impl Intake for Door {
         self.wait_for_room().await?;
         let mut prepared = self.prepare(fragment, false);
         let fault = Fault {
-            code: 207,
+            code: NOT_A_MESSAGE,
             location: None,
             text: reason.to_owned(),
         };
@@ -235,35 +242,25 @@ type Examined = (Verdict, Option<Box<str>>, Option<Box<str>>);
 fn examine(body: &Body, strict: bool) -> Examined {
     let peek = match hl7::peek(body) {
         Ok(peek) => peek,
-        Err(fault) => {
-            return (
-                Verdict::Reject(Fault {
-                    code: 207,
-                    location: fault.path,
-                    text: fault.text,
-                }),
-                None,
-                None,
-            );
-        }
+        Err(fault) => return (unreadable(fault), None, None),
     };
     let control_id = Some(peek.control_id()).filter(|id| !id.is_empty()).map(Box::from);
     let kind = kind_of(&peek).map(Into::into);
-    if !strict {
-        return (Verdict::Accept, control_id, kind);
-    }
     let verdict = match hl7::Message::parse(body.bytes().clone()) {
-        Err(fault) => Verdict::Reject(Fault {
-            code: 207,
-            location: fault.path,
-            text: fault.text,
-        }),
-        Ok(message) => match first_violation(&message) {
-            None => Verdict::Accept,
-            Some(fault) => Verdict::Error(fault),
-        },
+        Err(fault) => unreadable(fault),
+        Ok(message) if strict => first_violation(&message),
+        Ok(_) => Verdict::Accept,
     };
     (verdict, control_id, kind)
+}
+
+/// No function could read it: the sender hears so at once.
+fn unreadable(fault: hl7::Fault) -> Verdict {
+    Verdict::Reject(Fault {
+        code: fault.ack_code(),
+        location: fault.path,
+        text: fault.text,
+    })
 }
 
 fn kind_of(peek: &hl7::Peek<'_>) -> Option<String> {
@@ -274,21 +271,27 @@ fn kind_of(peek: &hl7::Peek<'_>) -> Option<String> {
     }
 }
 
-fn first_violation(message: &hl7::Message) -> Option<Fault> {
+fn first_violation(message: &hl7::Message) -> Verdict {
     let violations = hl7::validate::check(message, &hl7::validate::Options::default());
-    let more = violations.len().saturating_sub(1);
-    violations.into_iter().next().map(|first| {
-        let more = if more > 0 {
-            format!(" (and {more} more)")
-        } else {
-            String::new()
-        };
-        Fault {
-            code: first.code,
-            location: Some(first.path),
-            text: format!("{}{more}", first.text),
-        }
-    })
+    // What makes the whole message unacceptable comes before what is wrong in one of its fields.
+    let worst = violations.iter().find(|violation| violation.rejects());
+    let Some(first) = worst.or_else(|| violations.first()) else {
+        return Verdict::Accept;
+    };
+    let more = match violations.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    let fault = Fault {
+        code: first.code,
+        location: Some(first.path.clone()),
+        text: format!("{}{more}", first.text),
+    };
+    if first.rejects() {
+        Verdict::Reject(fault)
+    } else {
+        Verdict::Error(fault)
+    }
 }
 
 fn describe(fault: &Fault) -> Box<str> {

@@ -20,7 +20,8 @@ use crate::core::{Core, OutboundLane, Stopping};
 use crate::counters::Figure;
 use crate::finaliser::Happened;
 use crate::lane::schedule::{Next, SendRow};
-use crate::retry;
+use crate::reads::text_of;
+use crate::{retry, trail};
 
 /// Bodies fetched from the store in one go, for rows that came without.
 const BODIES: usize = 16;
@@ -169,14 +170,37 @@ enum Ended {
     Again {
         row: SendRow,
         at: Timestamp,
-        why: String,
+        why: Why,
     },
     Halted {
         row: SendRow,
-        why: String,
+        why: Why,
     },
     /// The node stops; the row stays as it is in the store.
     Abandoned,
+}
+
+/// Why an attempt failed.
+struct Why {
+    /// For the log: the partner's own words may name a patient and stay out.
+    log: String,
+    /// For the trail and the screen: with the partner's words.
+    full: String,
+}
+
+impl Why {
+    fn of(row: &SendRow, error: &DeliverError, next: &str) -> Why {
+        let answered = error
+            .reply
+            .as_ref()
+            .and_then(|reply| trail::reply_line(&text_of(reply)))
+            .unwrap_or_default();
+        let with = |answered: &str| format!("attempt {}: {}{answered}{next}", row.attempts, error.text);
+        Why {
+            log: with(""),
+            full: with(&answered),
+        }
+    }
 }
 
 /// One delivery and the record of its outcome.
@@ -291,23 +315,19 @@ async fn deliver_failed(
         FailureClass::Retry if retry::may_retry(&declared.retry, row.attempts) => {
             let random = rand::random_range(0..1000);
             let wait = retry::wait(&declared.retry, row.attempts, random);
-            let detail = format!(
-                "attempt {}: {}; next in {:.1} s",
-                row.attempts,
-                error.text,
-                wait.as_secs_f32()
-            );
-            note_attempt(core, &row, &detail).await?;
+            let next = format!("; next in {:.1} s", wait.as_secs_f32());
+            let why = Why::of(&row, &error, &next);
+            note_attempt(core, &row, &why.full).await?;
             Ok(Ended::Again {
                 at: core.clock.now().after(wait),
-                why: detail,
+                why,
                 row,
             })
         }
         FailureClass::Internal if declared.on_error == OnError::Stop => {
-            let detail = format!("attempt {}: {}", row.attempts, error.text);
-            note_attempt(core, &row, &detail).await?;
-            Ok(Ended::Halted { row, why: detail })
+            let why = Why::of(&row, &error, "");
+            note_attempt(core, &row, &why.full).await?;
+            Ok(Ended::Halted { row, why })
         }
         FailureClass::Retry => {
             let reason = format!("gave up after {} attempts: {}", row.attempts, error.text);
@@ -348,7 +368,7 @@ async fn die(
         entries: vec![outcome(&row, OutcomeResult::Dead, reply), dead],
     }])
     .await?;
-    tracing::warn!(connection = %lane.name, message = %row.message, reason, "a send became a dead letter");
+    tracing::warn!(connection = %lane.name, id = %row.message, reason, "a send became a dead letter");
     lane.counters.add(Figure::DeadLetters, 1);
     Ok(Ended::Finished {
         row,
@@ -366,7 +386,7 @@ fn land(core: &Core, lane: &OutboundLane, ended: Ended) {
             derived,
         } => {
             lane.schedule.lock().done(row.id, row.partition.as_deref());
-            if lane.control.waiting.lock().take().is_some() {
+            if lane.control.waiting.lock().take().is_some() && matches!(happened, Happened::Delivered) {
                 tracing::info!(connection = %lane.name, "deliveries go on");
             }
             if let Some((id, message)) = derived {
@@ -376,15 +396,16 @@ fn land(core: &Core, lane: &OutboundLane, ended: Ended) {
         }
         Ended::Again { row, at, why } => {
             lane.schedule.lock().again(row, at);
-            let before = lane.control.waiting.lock().replace(why.clone());
+            let before = lane.control.waiting.lock().replace(why.full);
             if before.is_none() {
+                let why = why.log;
                 tracing::warn!(connection = %lane.name, why, "a delivery failed and will be tried again");
             }
         }
         Ended::Halted { row, why } => {
-            tracing::error!(connection = %lane.name, why, "this outbound stopped (on_error = \"stop\"): correct the cause, then release it");
+            tracing::error!(connection = %lane.name, why = why.log, "this outbound stopped (on_error = \"stop\"): correct the cause, then release it");
             lane.schedule.lock().again(row, Timestamp(0));
-            *lane.control.stopped.lock() = Some(why);
+            *lane.control.stopped.lock() = Some(why.full);
         }
         Ended::Abandoned => {}
     }

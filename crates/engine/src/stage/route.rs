@@ -166,7 +166,7 @@ fn route(core: &Core, router: &str, id: MessageId, work: Option<Work>) -> Answer
 fn committed(core: &Core, inbound: &InboundLane, answer: Answer, row: RowId) {
     match answer.result {
         Err(reason) => {
-            tracing::warn!(connection = %inbound.name, message = %answer.id, reason, "a message became a dead letter");
+            tracing::warn!(connection = %inbound.name, id = %answer.id, reason, "a message became a dead letter");
             inbound.counters.add(Figure::DeadLetters, 1);
             core.finaliser.note(answer.id, Happened::StepFailed);
         }

@@ -119,7 +119,10 @@ async fn a_strict_inbound_refuses_what_lacks_a_required_field_and_says_where() {
     let body = adt("1", "A01", "P1").replace("||Lindqvar^Toma", "||");
     let reply = site.send("IB_A_ADT", &body).await;
     assert!(reply.contains("MSA|AE|1") && reply.contains("ERR|"), "{reply}");
-    site.settled("IB_A_ADT", &[Error]).await;
+    let unknown = adt("2", "A99", "P1");
+    let reply = site.send("IB_A_ADT", &unknown).await;
+    assert!(reply.contains("MSA|AR|2") && reply.contains("|201"), "{reply}");
+    site.settled("IB_A_ADT", &[Error, Error]).await;
     site.halt().await;
 }
 

@@ -211,8 +211,19 @@ async fn a_stuck_head_is_skipped_and_can_be_replayed_later() {
     site.send("IB_A_ADT", &adt("1", "A01", "P1")).await;
     site.send("IB_A_ADT", &adt("2", "A01", "P1")).await;
     site.state("OB_B_ADT", "waiting").await;
+    let views = site.node().connections();
+    let waiting = views.iter().find(|view| view.name == "OB_B_ADT").unwrap();
+    let why = waiting.reason.as_deref().unwrap_or_default();
+    assert!(why.contains("answered MSA|AE|"), "{why}");
     let id = site.messages().await[0].id;
-    let send = site.view(id).await.sends[0].id;
+    let view = site.view(id).await;
+    let attempt = view
+        .trail
+        .iter()
+        .find(|entry| entry.what == "attempt failed")
+        .unwrap();
+    assert!(attempt.detail.contains("answered MSA|AE|"), "{attempt:?}");
+    let send = view.sends[0].id;
     site.node().skip(send, id, "anna").await.unwrap();
     site.settled("IB_A_ADT", &[Error, Processed]).await;
     site.node()

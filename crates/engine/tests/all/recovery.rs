@@ -61,6 +61,40 @@ async fn rows_of_an_outbound_that_left_the_configuration_are_held_and_shown_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_send_whose_outbound_left_the_configuration_can_be_skipped_and_sent_elsewhere() {
+    let mut site = Site::start(FEED, 2).await;
+    site.node().set_held("OB_C_ADT", true, "test").await.unwrap();
+    site.send("IB_A_ADT", &adt("1", "A01", "P1")).await;
+    site.arrived(0, 1).await;
+    site.settled("IB_A_ADT", &[Routed]).await;
+    site.configure(WITHOUT_C);
+    site.reboot().await;
+    let held = |site: &Site| {
+        let views = site.node().connections();
+        let held = views.into_iter().find(|view| view.name == "OB_C_ADT");
+        held.map(|view| (view.state, view.queued))
+    };
+    assert_eq!(held(&site), Some(("held", 1)));
+    let id = site.messages().await[0].id;
+    let sends = site.view(id).await.sends;
+    let send = sends
+        .iter()
+        .find(|send| send.destination == "OB_C_ADT")
+        .unwrap()
+        .id;
+    let (once, twice) = tokio::join!(
+        site.node().skip(send, id, "anna"),
+        site.node().skip(send, id, "ben")
+    );
+    assert!(once.is_ok() != twice.is_ok(), "{once:?} {twice:?}");
+    site.settled("IB_A_ADT", &[model::Disposition::Error]).await;
+    assert_eq!(held(&site), None);
+    let left = site.node().dead_letters(&Default::default()).await.unwrap();
+    assert!(left.items.len() <= 1);
+    site.halt().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_start_is_a_new_epoch_and_the_lease_row_says_so() {
     let mut site = Site::start(FEED, 2).await;
     let first = site.node().cluster_status().await.unwrap();

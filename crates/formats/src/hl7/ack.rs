@@ -7,6 +7,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::charset::Charset;
 use super::escape::escape;
 use super::fault::{Fault, FaultKind};
 use super::header::{Header, peek};
@@ -161,10 +162,20 @@ impl Writer {
             &processing,
             &version,
         ];
-        if !field(18).is_empty() {
+        // The answer is ASCII: it claims no character set that would make its reader read it otherwise.
+        if self.is_ascii_compatible(field(18)) {
             fields.extend([&b""[..], b"", b"", b"", b"", field(18)]);
         }
         self.segment("MSH", &fields);
+    }
+
+    /// Whether MSH-18 names character sets that are known, the first of which reads ASCII as ASCII.
+    fn is_ascii_compatible(&self, field: &[u8]) -> bool {
+        let separator = self.separators.repetition();
+        let mut names = field.split(|byte| Some(*byte) == separator);
+        let known = |name: &[u8]| Charset::by_name(std::str::from_utf8(name).ok()?).ok();
+        let first = names.next().filter(|name| !name.is_empty()).and_then(known);
+        first.is_some_and(Charset::keeps_ascii) && names.all(|name| known(name).is_some())
     }
 
     fn message_type(&self, original: Option<&Header<'_>>) -> String {

@@ -338,7 +338,7 @@ fn not_hl7(raw: &[u8], rest: &[u8]) -> Fault {
     if raw.starts_with(b"\xff\xfe")
         || raw.starts_with(b"\xfe\xff")
         || rest.starts_with(b"M\0")
-        || rest.starts_with(b"\0")
+        || rest.starts_with(b"\0M")
     {
         return Fault::new(
             FaultKind::Charset,

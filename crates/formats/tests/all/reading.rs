@@ -195,12 +195,12 @@ fn segments_without_fields_are_segments() {
 
 #[test]
 fn what_is_no_message_is_refused_with_kind_and_place() {
-    let cases: [(&[u8], FaultKind, Option<usize>); 16] = [
+    let cases: [(&[u8], FaultKind, Option<usize>); 17] = [
         (b"", FaultKind::Empty, None),
         (b" \r\n\t", FaultKind::Empty, None),
         (b"hello", FaultKind::NotHl7, Some(0)),
         (b"\r\nPID|1", FaultKind::NotHl7, Some(2)),
-        (b"\x00\x01\x02\xff\xfe", FaultKind::Charset, Some(0)),
+        (b"\x00\x01\x02\xff\xfe", FaultKind::NotHl7, Some(0)),
         (b"\x89PNG\r\n\x1a\n", FaultKind::NotHl7, Some(0)),
         (b"FHS|^~\\&\rMSH|^~\\&", FaultKind::NotHl7, Some(0)),
         (b"MSH", FaultKind::Separators, Some(3)),
@@ -212,6 +212,7 @@ fn what_is_no_message_is_refused_with_kind_and_place() {
         (b"MSH|^~\\&|A\rPID|1\rMSH|^~\\&|B", FaultKind::Segment, Some(17)),
         (b"\xff\xfeM\0S\0H\0", FaultKind::Charset, Some(0)),
         (b"M\0S\0H\0|\0", FaultKind::Charset, Some(0)),
+        (b"\0M\0S\0H\0|", FaultKind::Charset, Some(0)),
     ];
     for (raw, kind, offset) in cases {
         let fault = refusal(raw);
