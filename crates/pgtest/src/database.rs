@@ -1,0 +1,50 @@
+//! One database of a server, gone when dropped.
+
+use crate::Server;
+
+/// A fresh database.
+pub struct Database<'s> {
+    server: &'s Server,
+    name: String,
+}
+
+impl<'s> Database<'s> {
+    pub(crate) fn new(server: &'s Server, name: String) -> Database<'s> {
+        Database { server, name }
+    }
+
+    /// `postgres://postgres@127.0.0.1:port/name`.
+    pub fn url(&self) -> String {
+        format!(
+            "postgres://postgres@127.0.0.1:{}/{}",
+            self.server.port(),
+            self.name
+        )
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs SQL in it; answers what it selects, columns parted by `|`.
+    pub fn sql(&self, sql: &str) -> String {
+        self.server.sql(&self.name, sql)
+    }
+
+    /// The server it lies on.
+    pub fn server(&self) -> &'s Server {
+        self.server
+    }
+}
+
+impl Drop for Database<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.server.sql(
+                "postgres",
+                &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name),
+            );
+        }
+    }
+}
