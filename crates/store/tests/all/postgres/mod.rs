@@ -1,0 +1,5 @@
+//! The PostgreSQL backend: the same promises as every other, and what only a server can do to it.
+
+mod conformance;
+mod crash;
+mod support;
