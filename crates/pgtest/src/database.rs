@@ -1,5 +1,7 @@
 //! One database of a server, gone when dropped.
 
+use std::process::{Child, Stdio};
+
 use crate::Server;
 
 /// A fresh database.
@@ -32,6 +34,19 @@ impl<'s> Database<'s> {
         self.server.sql(&self.name, sql)
     }
 
+    /// Runs SQL in it while the test goes on.
+    pub fn begin_sql(&self, sql: &str) -> Running {
+        let child = self
+            .server
+            .psql(&self.name, sql)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("psql can be run");
+        Running(child)
+    }
+
     /// The server it lies on.
     pub fn server(&self) -> &'s Server {
         self.server
@@ -46,5 +61,23 @@ impl Drop for Database<'_> {
                 &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name),
             );
         }
+    }
+}
+
+/// SQL that runs beside the test.
+pub struct Running(Child);
+
+impl Running {
+    /// Waits for its end; panics when it failed.
+    pub fn wait(mut self) {
+        let status = self.0.wait().expect("it was started");
+        assert!(status.success(), "SQL that ran beside the test failed");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

@@ -16,5 +16,5 @@ mod database;
 mod programs;
 mod server;
 
-pub use database::Database;
+pub use database::{Database, Running};
 pub use server::{Server, server};

@@ -156,6 +156,16 @@ impl Server {
     /// Changes a setting for all sessions, and waits until the server has read it.
     pub fn set(&self, name: &str, value: &str) {
         self.sql("postgres", &format!("ALTER SYSTEM SET {name} = '{value}'"));
+        self.reload(name, value);
+    }
+
+    /// Takes a change back that [`Server::set`] made; `value` is what the setting was before.
+    pub fn reset(&self, name: &str, value: &str) {
+        self.sql("postgres", &format!("ALTER SYSTEM RESET {name}"));
+        self.reload(name, value);
+    }
+
+    fn reload(&self, name: &str, value: &str) {
         self.sql("postgres", "SELECT pg_reload_conf()");
         let begun = Instant::now();
         while self.sql("postgres", &format!("SHOW {name}")) != value {
@@ -166,12 +176,17 @@ impl Server {
 
     /// Runs SQL in a database, over the server's own socket; answers what it selects, columns parted by `|`.
     pub fn sql(&self, database: &str, sql: &str) -> String {
+        programs::run(&mut self.psql(database, sql))
+    }
+
+    pub(crate) fn psql(&self, database: &str, sql: &str) -> Command {
         let mut psql = programs::command("psql");
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres"]);
         psql.arg("-h")
             .arg(&self.folder)
             .args(["-p", &self.port.to_string()]);
-        programs::run(psql.args(["-d", database, "-c", sql]))
+        psql.args(["-d", database, "-c", sql]);
+        psql
     }
 
     /// A database of one's own.

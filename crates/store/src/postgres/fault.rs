@@ -21,6 +21,14 @@ pub(super) fn state(error: &Driver) -> Option<String> {
     error.as_database_error()?.code().map(|code| code.into_owned())
 }
 
+/// The same of an error that says what was being done.
+pub(super) fn state_of(error: &Error) -> Option<String> {
+    match error {
+        Error::Database { source, .. } => state(source.downcast_ref::<Driver>()?),
+        Error::Refused(_) | Error::Busy(_) => None,
+    }
+}
+
 /// What an error of a write means.
 pub(super) fn trouble(error: &Driver) -> Trouble {
     if matches!(error, Driver::Encode(_)) {

@@ -22,7 +22,7 @@ pub(super) struct Lead {
 /// once it is taken.
 pub(super) fn acquire(link: &mut Link, node: &str, now: Timestamp) -> Result<Lead, Error> {
     let lead = match take(link, node, now) {
-        Err(Error::Database { source, .. }) if is_lock_timeout(&*source) => {
+        Err(error) if fault::state_of(&error).as_deref() == Some("55P03") => {
             tracing::warn!("an older leader's session holds the shard; it is ended");
             end_sessions_before(link, i32::MAX);
             take(link, node, now)?
@@ -140,10 +140,4 @@ pub(super) fn end_session(link: &mut Link, backend: i32) {
     if let Err(error) = ended {
         tracing::debug!(%error, "the lost session could not be ended");
     }
-}
-
-fn is_lock_timeout(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    source
-        .downcast_ref::<Driver>()
-        .is_some_and(|error| fault::state(error).as_deref() == Some("55P03"))
 }

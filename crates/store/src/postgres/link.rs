@@ -25,6 +25,8 @@ use crate::Error;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long anything but a commit may take: building an index, counting a segment.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// How long a small transaction of the writer may take beside its commits.
+const WRITER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a session is for; decides its settings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +77,7 @@ pub(super) struct Link {
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
     connection: Option<PgConnection>,
+    patience: Duration,
     /// The server's process, to be ended when it hangs.
     pub(super) backend: i32,
 }
@@ -104,6 +107,10 @@ impl Link {
         let mut link = Link {
             runtime: Some(runtime),
             connection: Some(connection),
+            patience: match purpose {
+                Purpose::Write => WRITER_PATIENCE,
+                Purpose::Keep | Purpose::Read => PATIENCE,
+            },
             backend: 0,
         };
         link.script(purpose.settings())
@@ -162,7 +169,7 @@ impl Link {
         sql: impl SqlSafeStr,
         arguments: PgArguments,
     ) -> Result<Vec<PgRow>, Driver> {
-        self.rows_within(PATIENCE, sql, arguments)
+        self.rows_within(self.patience, sql, arguments)
     }
 
     /// The first row of a statement.
@@ -182,7 +189,7 @@ impl Link {
     /// Statements without values or answers.
     pub(super) fn script(&mut self, sql: impl Into<String>) -> Result<(), Driver> {
         let sql = raw_sql(AssertSqlSafe(sql.into()));
-        self.wait(PATIENCE, async move |connection| {
+        self.wait(self.patience, async move |connection| {
             sql.execute(connection).await.map(drop)
         })
     }

@@ -70,7 +70,9 @@ fn left(link: &mut Link, place: &str) -> Result<Vec<&'static Migration>, Error> 
     let doing = database("reading what was migrated");
     let there: bool = link
         .row(
-            "SELECT to_regclass('holdfast.migration') IS NOT NULL",
+            // Not to_regclass: after a wait for the lock that would answer from what the session saw before.
+            "SELECT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+             WHERE n.nspname = 'holdfast' AND c.relname = 'migration')",
             PgArguments::default(),
         )
         .and_then(|row| row.try_get(0))

@@ -36,9 +36,12 @@ fn make(options: Options) -> Result<PostgresStore, Error> {
         );
     }
     let now = options.clock.now();
-    let mut link = Link::open(&target, &options.node, Purpose::Write)?;
-    migrate::run(&mut link, &target.place, now)?;
-    segment::open_first(&mut link, now)?;
+    let link = Link::open(&target, &options.node, Purpose::Write)?;
+    // Making tables may wait for another process that does the same.
+    let mut maker = Link::open(&target, &options.node, Purpose::Keep)?;
+    migrate::run(&mut maker, &target.place, now)?;
+    segment::open_first(&mut maker, now)?;
+    maker.close();
     let shared = Arc::new(Shared::new(options, target));
     let (keeper, tasks) = mpsc::channel();
     let keeping = Keeper::new(Arc::clone(&shared));

@@ -1,7 +1,6 @@
 //! Dropping: whole segments go, oldest first, with their tables. No row is ever deleted.
 
 use model::{Term, Timestamp};
-use sqlx_core::error::Error as Driver;
 
 use super::control::not_leading;
 use super::fault::{self, database};
@@ -37,7 +36,7 @@ pub(super) fn drop_segments(
         let bytes = segment::bytes(link, number)?;
         match drop_one(link, term, number, now) {
             Ok(()) => {}
-            Err(Error::Database { source, .. }) if is_in_use(&*source) => {
+            Err(error) if fault::state_of(&error).as_deref() == Some("55P03") => {
                 report.stopped_by = "somebody reads it at this moment";
                 return Ok(report);
             }
@@ -86,9 +85,4 @@ fn drop_one(link: &mut Link, term: Term, number: u32, now: Timestamp) -> Result<
         .map_err(&doing)?;
         link.script(format!("DROP TABLE {tables}")).map_err(&doing)
     })
-}
-
-fn is_in_use(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    let state = source.downcast_ref::<Driver>().and_then(fault::state);
-    state.as_deref() == Some("55P03")
 }

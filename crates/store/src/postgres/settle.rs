@@ -41,7 +41,8 @@ impl Writer {
         lost: &str,
         commands: &Receiver<Command>,
     ) -> Settled {
-        let backend = self.link.take().map(|link| link.backend);
+        // Sessions of ours that may still hold the shard's row.
+        let mut backends: Vec<i32> = self.link.take().map(|link| link.backend).into_iter().collect();
         self.claimed = false;
         metrics::counter!("holdfast_store_commit_outcomes_looked_up_total").increment(1);
         tracing::warn!(
@@ -51,7 +52,7 @@ impl Writer {
         let mut pause = PAUSE_MIN;
         let mut told = String::new();
         loop {
-            let why = match self.look(landmark, backend) {
+            let why = match self.look(landmark, &mut backends) {
                 Ok(settled) => return settled,
                 Err(error) => reason(&error),
             };
@@ -69,7 +70,7 @@ impl Writer {
     fn look(
         &mut self,
         landmark: Option<(&'static str, i64)>,
-        backend: Option<i32>,
+        backends: &mut Vec<i32>,
     ) -> Result<Settled, Error> {
         let Some(lead) = self.lead else {
             return Ok(Settled::Fenced);
@@ -84,13 +85,15 @@ impl Writer {
         let (found, warning) = Warnings::new().during(|| take_and_probe(&mut link, &fresh, place));
         let (ours, written) = match found {
             Ok(found) => found,
-            Err(error) => {
-                if let (Error::Database { source, .. }, Some(backend)) = (&error, backend)
-                    && fault_state(&**source).as_deref() == Some("55P03")
-                {
-                    // The old session hangs and holds the row.
+            Err(error) if is_lock_timeout(&error) => {
+                // One of them hangs.
+                for backend in backends.drain(..) {
                     lease::end_session(&mut link, backend);
                 }
+                return Err(error);
+            }
+            Err(error) => {
+                backends.push(link.backend);
                 return Err(error);
             }
         };
@@ -162,8 +165,8 @@ fn take_and_probe(
     })
 }
 
-fn fault_state(source: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<String> {
-    fault::state(source.downcast_ref::<sqlx_core::error::Error>()?)
+fn is_lock_timeout(error: &Error) -> bool {
+    fault::state_of(error).as_deref() == Some("55P03")
 }
 
 fn reason(error: &Error) -> String {

@@ -2,4 +2,10 @@
 
 mod conformance;
 mod crash;
+mod disk_full;
+mod fence;
+mod outages;
+mod refusals;
+mod retention;
 mod support;
+mod unknown;

@@ -43,6 +43,16 @@ pub(super) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) 
     }
 }
 
+/// From now on, appending a message with the control id `slow` to the first segment takes so long.
+pub(super) fn slow_down(database: &pgtest::Database<'_>, seconds: f64) {
+    database.sql(&format!(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN PERFORM pg_sleep({seconds}); RETURN NEW; END';
+         CREATE TRIGGER slow BEFORE INSERT ON holdfast.s000001_message FOR EACH ROW
+             WHEN (NEW.control_id = 'slow') EXECUTE FUNCTION slow()"
+    ));
+}
+
 /// An open store with a term and an inbound.
 pub(super) struct Led {
     pub(super) store: PostgresStore,
@@ -71,6 +81,14 @@ impl Led {
             parent: None,
             body: Body::from(vec![b'x'; 300]),
         })
+    }
+
+    pub(super) fn large_message(&self, size: usize) -> Entry {
+        let mut entry = self.message(1, "large");
+        if let Entry::Message(message) = &mut entry {
+            message.body = Body::from(vec![b'x'; size]);
+        }
+        entry
     }
 
     /// Commits one unit.
