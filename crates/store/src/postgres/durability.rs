@@ -103,7 +103,8 @@ mod tests {
     #[test]
     fn a_server_that_may_lose_what_it_committed_is_refused_by_the_settings_name() {
         assert_eq!(refusal(&sound()), None);
-        let cases: [(&str, fn(&mut Found)); 5] = [
+        type Change = fn(&mut Found);
+        let cases: [(&str, Change); 5] = [
             ("use 13", |found| found.version = 120_022),
             ("ENCODING 'UTF8'", |found| found.encoding = "SQL_ASCII".to_owned()),
             ("fsync = off", |found| found.fsync = "off".to_owned()),
