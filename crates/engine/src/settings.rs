@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 const PREFIX: &str = "HOLDFAST_";
 /// Environment names with this prefix are values for `env()`, not settings.
 const VALUE_PREFIX: &str = "HOLDFAST_VALUE_";
+/// The one setting that is a secret: it is read from the environment only, and shown nowhere.
+const STORE_PASSWORD: &str = "HOLDFAST_STORE__PASSWORD";
 
 /// All settings, checked.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -42,11 +44,13 @@ pub struct Node {
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct StoreSettings {
-    /// Only `sqlite` in this release.
+    /// `sqlite` (embedded) or `postgres` (a database server).
     pub backend: String,
     /// Folder of the embedded store.
     pub directory: PathBuf,
-    /// A segment file is sealed when it passes this size, in MiB.
+    /// Where the database server is: `postgres://user@host:port/database`. Never with a password.
+    pub url: String,
+    /// A segment is sealed when it passes this size, in MiB.
     pub segment_mb: u64,
 }
 
@@ -91,6 +95,7 @@ impl Default for Settings {
             store: StoreSettings {
                 backend: "sqlite".to_owned(),
                 directory: PathBuf::from(".holdfast"),
+                url: String::new(),
                 segment_mb: 256,
             },
             engine: Engine {
@@ -161,7 +166,7 @@ fn layers(file: &Path, overrides: &Overrides) -> Figment {
     // Only `HOLDFAST_<SECTION>__<KEY>`: HOLDFAST_ENV and HOLDFAST_VALUE_... are not settings.
     figment = figment.merge(
         Env::prefixed(PREFIX)
-            .filter(|key| key.as_str().contains("__") && !is_value(key.as_str()))
+            .filter(|key| key.as_str().contains("__") && !is_value(key.as_str()) && !is_secret(key.as_str()))
             .split("__"),
     );
     for (key, value) in overrides {
@@ -172,6 +177,10 @@ fn layers(file: &Path, overrides: &Overrides) -> Figment {
 
 fn is_value(key: &str) -> bool {
     key.to_ascii_lowercase().starts_with("value_")
+}
+
+fn is_secret(key: &str) -> bool {
+    key.eq_ignore_ascii_case(STORE_PASSWORD.trim_start_matches(PREFIX))
 }
 
 struct CommandLine(String, figment::value::Value);
@@ -186,6 +195,11 @@ impl Provider for CommandLine {
         let dict = value.into_dict().unwrap_or_default();
         Ok(figment::Profile::Default.collect(dict))
     }
+}
+
+/// The password for the database server, if the environment gives one.
+pub fn store_password() -> Option<String> {
+    std::env::var(STORE_PASSWORD).ok()
 }
 
 /// Values for `env()` by lower-case key: `HOLDFAST_VALUE_<KEY>`.
@@ -252,10 +266,13 @@ fn unknown_key(
             "secret-in-file",
             format!("`{key}` looks like a secret, and {from} is no place for one"),
         )
-        .suggest(format!(
-            "give it as the environment variable {VALUE_PREFIX}{}",
-            leaf.to_ascii_uppercase()
-        ))
+        .suggest(match key {
+            "store.password" => format!("give it as the environment variable {STORE_PASSWORD}"),
+            _ => format!(
+                "give it as the environment variable {VALUE_PREFIX}{}",
+                leaf.to_ascii_uppercase()
+            ),
+        })
     } else {
         Problem::error(
             "unknown-setting",
@@ -299,13 +316,21 @@ fn check(settings: &Settings) -> Vec<Problem> {
         format!("node.id `{id}` is not an id"),
         "use 1 to 63 letters, digits, `-`, `_` or `.`",
     );
+    let backend = settings.store.backend.as_str();
     refuse(
-        settings.store.backend != "sqlite",
-        format!(
-            "store.backend `{}` is not in this release",
-            settings.store.backend
-        ),
-        "use `sqlite`",
+        !["sqlite", "postgres"].contains(&backend),
+        format!("store.backend `{backend}` is not in this release"),
+        "use `sqlite` or `postgres`",
+    );
+    refuse(
+        backend == "postgres" && settings.store.url.is_empty(),
+        "store.backend is `postgres`, but store.url does not say where the database is".to_owned(),
+        "write postgres://user@host:port/database",
+    );
+    refuse(
+        holds_password(&settings.store.url),
+        "store.url holds a password, and it is no place for one".to_owned(),
+        "leave it out, and give it as the environment variable HOLDFAST_STORE__PASSWORD",
     );
     refuse(
         settings.store.segment_mb < 8,
@@ -341,6 +366,14 @@ fn check(settings: &Settings) -> Vec<Problem> {
         "use `text` or `json`",
     );
     problems
+}
+
+/// Whether a URL has a password in front of its host or among its options.
+fn holds_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    user.contains(':') || rest.contains("password=")
 }
 
 fn origins(figment: &Figment) -> Vec<Origin> {
@@ -443,6 +476,43 @@ mod tests {
         let problems = load_text("[store]\npassword = \"hunter2\"\n").unwrap_err();
         assert_eq!(problems[0].code, "secret-in-file");
         assert!(!format!("{problems:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_password_in_the_stores_url_is_refused_and_not_repeated() {
+        for url in [
+            "postgres://app:hunter2@db/holdfast",
+            "postgres://app@db/holdfast?password=hunter2",
+        ] {
+            let text = format!("[store]\nbackend = \"postgres\"\nurl = \"{url}\"\n");
+            let problems = load_text(&text).unwrap_err();
+            assert!(problems[0].message.contains("store.url"), "{url}");
+            assert!(!format!("{problems:?}").contains("hunter2"), "{url}");
+        }
+        let fine =
+            "[store]\nbackend = \"postgres\"\nurl = \"postgres://app@db:5432/holdfast?sslmode=require\"\n";
+        assert_eq!(load_text(fine).unwrap().0.store.backend, "postgres");
+    }
+
+    #[test]
+    fn a_backend_needs_what_it_is_reached_by() {
+        let problems = load_text("[store]\nbackend = \"postgres\"\n").unwrap_err();
+        assert!(problems[0].message.contains("store.url"));
+        let problems = load_text("[store]\nbackend = \"oracle\"\n").unwrap_err();
+        assert!(problems[0].suggestion.as_deref().unwrap().contains("postgres"));
+    }
+
+    #[test]
+    fn the_password_of_the_store_belongs_into_the_environment() {
+        let problems = load_text("[store]\npassword = \"hunter2\"\n").unwrap_err();
+        assert!(
+            problems[0]
+                .suggestion
+                .as_deref()
+                .unwrap()
+                .contains(STORE_PASSWORD)
+        );
+        assert!(is_secret("store__password") && is_secret("STORE__PASSWORD") && !is_secret("store__url"));
     }
 
     #[test]

@@ -2,13 +2,20 @@
 //! lease row.
 //!
 //! [`contract`] says what every backend promises; [`conformance`] holds a backend to it; [`sqlite`] is
-//! the embedded backend.
+//! the embedded backend, [`postgres`] the one for a database server.
 
+mod codes;
 pub mod conformance;
 pub mod contract;
+mod desk;
+mod migration;
+pub mod postgres;
 pub mod rows;
+mod segments;
 pub mod sqlite;
+mod tally;
 pub mod views;
 
 pub use contract::{Census, CommitError, Desired, Error, NameKind, Store, WorkMessage};
 pub use rows::{Entry, Receipt, Unit};
+pub use segments::retention::DropReport;

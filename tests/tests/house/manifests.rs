@@ -17,6 +17,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("engine", &["store", "connectors", "script", "formats", "model"]),
     ("api", &["engine", "model"]),
     ("bench", &["formats", "model"]),
+    // A server for tests: nothing that ships may use it.
+    ("pgtest", &[]),
     (
         "holdfast",
         &[
@@ -39,6 +41,8 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("libsqlite3-sys", &["store"]),
     ("sqlx", &["store"]),
+    ("sqlx-core", &["store"]),
+    ("sqlx-postgres", &["store"]),
     ("tiberius", &["store"]),
     ("bb8", &["store"]),
     ("tokio-postgres", &["store"]),
@@ -159,8 +163,8 @@ fn complaints(path: &str, text: &str) -> Vec<String> {
     {
         let below = if dev {
             // A test may set up what its crate stands on, for instance a node with its real store, and use the
-            // partners and the judge of `bench`.
-            below(folder).into_iter().chain(["bench"]).collect()
+            // partners and the judge of `bench` and the database server of `pgtest`.
+            below(folder).into_iter().chain(["bench", "pgtest"]).collect()
         } else {
             allowed.iter().copied().collect::<BTreeSet<_>>()
         };

@@ -119,14 +119,23 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
 }
 
 async fn open_store(args: &Args, settings: &Settings) -> anyhow::Result<Arc<dyn store::Store>> {
+    let chosen = &settings.store;
+    if chosen.backend == "postgres" {
+        let mut options = store::postgres::Options::new(&chosen.url);
+        options.password = settings::store_password();
+        options.node.clone_from(&settings.node.id);
+        options.segment_bytes_max = chosen.segment_mb << 20;
+        let store = tokio::task::spawn_blocking(move || store::postgres::open(options)).await??;
+        return Ok(Arc::new(store));
+    }
     // Relative to the config repository, unless the command line says otherwise.
     let directory = match &args.data {
         Some(data) => data.clone(),
-        None => args.config.join(&settings.store.directory),
+        None => args.config.join(&chosen.directory),
     };
     let directory = std::path::absolute(&directory)?; // the node changes its folder later
     let mut options = store::sqlite::Options::new(directory);
-    options.segment_bytes_max = settings.store.segment_mb << 20;
+    options.segment_bytes_max = chosen.segment_mb << 20;
     let store = tokio::task::spawn_blocking(move || store::sqlite::open(options)).await??;
     Ok(Arc::new(store))
 }

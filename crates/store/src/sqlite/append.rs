@@ -7,6 +7,7 @@ use crate::rows::{
     NewDeadLetter, NewDisposition, NewEvent, NewHandled, NewMessage, NewOutcome, NewResolved, NewRouted,
     NewSend,
 };
+use crate::tally::{KINDS, Tally};
 use crate::{Entry, Unit};
 
 /// Why one unit could not be appended.
@@ -23,23 +24,6 @@ impl From<rusqlite::Error> for Refusal {
         Refusal::Database(error)
     }
 }
-
-/// Rows appended, per kind of entry; for the metrics.
-#[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Tally(pub(super) [u64; KINDS.len()]);
-
-/// The metric labels of a [`Tally`].
-pub(super) const KINDS: [&str; 9] = [
-    "message",
-    "routed",
-    "handled",
-    "outbound",
-    "outcome",
-    "disposition",
-    "dead_letter",
-    "resolved",
-    "event",
-];
 
 /// A statement that is prepared when its table is first written in a transaction.
 struct Insert<'c> {

@@ -4,11 +4,12 @@ use model::{Epoch, NameId, Term, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::catalog::Segment;
 use super::database::{self, Kind};
 use super::fault::{self, database};
 use super::layout::Layout;
 use super::migrate;
+use crate::codes;
+use crate::segments::catalog::Segment;
 use crate::views::Leader;
 use crate::{Desired, Error, NameKind};
 
@@ -104,7 +105,7 @@ impl Control {
                 .prepare_cached("INSERT INTO name (kind, name) VALUES (?1, ?2)")
                 .map_err(&doing)?;
             for (kind, name) in names {
-                let code = kind_code(*kind);
+                let code = codes::of_kind(*kind);
                 let found: Option<u32> = find
                     .query_row(params![code, name], |row| row.get(0))
                     .optional()
@@ -141,7 +142,13 @@ impl Control {
         self.connection
             .execute(
                 "INSERT INTO desired (epoch, connection, desired, actor, at) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![term.epoch.0, connection.0, desired_code(desired), actor, now.0],
+                params![
+                    term.epoch.0,
+                    connection.0,
+                    codes::of_desired(desired),
+                    actor,
+                    now.0
+                ],
             )
             .map_err(database("recording what an operator wants"))?;
         Ok(())
@@ -253,7 +260,7 @@ pub(super) fn names(connection: &Connection) -> Result<Vec<(NameId, NameKind, St
         .query_map([], |row| {
             Ok((
                 NameId(row.get(0)?),
-                row.get::<_, i64>(1)?,
+                row.get::<_, i16>(1)?,
                 row.get::<_, String>(2)?,
             ))
         })
@@ -262,7 +269,7 @@ pub(super) fn names(connection: &Connection) -> Result<Vec<(NameId, NameKind, St
     for row in rows {
         let (id, code, name) = row.map_err(&doing)?;
         // A kind that only a newer program knows names nothing here.
-        names.extend(kind_from_code(code).map(|kind| (id, kind, name)));
+        names.extend(codes::kind(code).map(|kind| (id, kind, name)));
     }
     Ok(names)
 }
@@ -292,25 +299,4 @@ fn segment(row: &Row<'_>) -> rusqlite::Result<Segment> {
         drained: row.get(4)?,
         oldest_reference: row.get(5)?,
     })
-}
-
-fn kind_code(kind: NameKind) -> i64 {
-    match kind {
-        NameKind::Inbound => 1,
-        NameKind::Outbound => 2,
-        NameKind::Handler => 3,
-    }
-}
-
-fn kind_from_code(code: i64) -> Option<NameKind> {
-    [NameKind::Inbound, NameKind::Outbound, NameKind::Handler]
-        .into_iter()
-        .find(|kind| kind_code(*kind) == code)
-}
-
-fn desired_code(desired: Desired) -> i64 {
-    match desired {
-        Desired::Running => 0,
-        Desired::Held => 1,
-    }
 }

@@ -3,7 +3,6 @@
 use super::fault::database;
 use super::readers::CONTROL;
 use super::store::Shared;
-use super::view::rows;
 use crate::Error;
 
 /// Faults that one file's check names before it stops.
@@ -33,8 +32,8 @@ pub(super) fn check(shared: &Shared) -> Result<Vec<String>, Error> {
             .filter(|line| line != "ok")
             .map(|line| format!("control file: {line}")),
     );
-    let view = shared.view();
-    for (index, segment) in view.catalog.segments.iter().enumerate() {
+    let catalog = shared.catalog();
+    for (index, segment) in catalog.segments.iter().enumerate() {
         let file = format!("segment {}", segment.number);
         let reader = match shared.readers.take(segment.number) {
             Ok(reader) => reader,
@@ -43,7 +42,7 @@ pub(super) fn check(shared: &Shared) -> Result<Vec<String>, Error> {
                 continue;
             }
         };
-        match check_segment(&reader, segment.first, view.catalog.end(index)) {
+        match check_segment(&reader, segment.first, catalog.end(index)) {
             Ok(found) => faults.extend(found.into_iter().map(|line| format!("{file}: {line}"))),
             Err(error) => faults.push(format!("{file}: {error}")),
         }
@@ -63,4 +62,13 @@ fn check_segment(connection: &rusqlite::Connection, first: i64, end: i64) -> rus
         faults.push(format!("{orphans} outcomes belong to no send"));
     }
     Ok(faults)
+}
+
+fn rows<T>(
+    connection: &rusqlite::Connection,
+    sql: &str,
+    values: &[&dyn rusqlite::ToSql],
+    read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection.prepare_cached(sql)?.query_map(values, read)?.collect()
 }

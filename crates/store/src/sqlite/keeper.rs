@@ -12,6 +12,7 @@ use super::fault::database as doing;
 use super::seal;
 use super::store::Shared;
 use crate::Error;
+use crate::segments::source::Source;
 
 /// What the writer asks of the keeper.
 pub(super) enum Task {
@@ -77,7 +78,7 @@ impl Keeper {
 
     fn look_for_drained(&mut self) -> Result<(), Error> {
         let mut view = self.shared.view();
-        let catalog = Arc::clone(&view.catalog);
+        let catalog = view.source.catalog().clone();
         let mut drained = Vec::new();
         for (index, segment) in catalog.segments.iter().enumerate() {
             if segment.sealed && !segment.drained && view.is_drained(index)? {

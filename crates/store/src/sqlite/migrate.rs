@@ -1,22 +1,13 @@
-//! Numbered migrations, forward only. What was applied is recorded with its checksum; a file that was
-//! changed since, or a schema that is newer than this program, is refused.
+//! Migrations of the files of a store: what is left to apply is applied in one transaction.
 
 use std::path::Path;
 
 use model::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
-use sha2::{Digest, Sha256};
+use rusqlite::{Connection, params};
 
 use super::fault;
 use crate::Error;
-
-/// One step of a schema.
-#[derive(Clone, Copy)]
-pub(super) struct Migration {
-    version: i64,
-    name: &'static str,
-    sql: &'static str,
-}
+use crate::migration::{Migration, pending};
 
 /// The control file's schema.
 pub(super) const CONTROL: &[Migration] = &[Migration {
@@ -43,24 +34,19 @@ pub(super) fn run(
     migrations: &[Migration],
     now: Timestamp,
 ) -> Result<(), Error> {
-    if is_current(connection, file, migrations)? {
+    let left = left(connection, file, migrations)?;
+    if left.is_empty() {
         return Ok(());
     }
     let fault = fault::opening(file);
     let transaction = connection.transaction().map_err(&fault)?;
     transaction.execute_batch(LEDGER).map_err(&fault)?;
-    for migration in migrations {
-        if recorded(&transaction, migration.version)
-            .map_err(&fault)?
-            .is_some()
-        {
-            continue;
-        }
+    for migration in left {
         transaction.execute_batch(migration.sql).map_err(&fault)?;
         transaction
             .execute(
                 "INSERT INTO migration (version, name, checksum, applied_at) VALUES (?1, ?2, ?3, ?4)",
-                params![migration.version, migration.name, checksum(migration.sql), now.0],
+                params![migration.version, migration.name, migration.checksum(), now.0],
             )
             .map_err(&fault)?;
     }
@@ -73,61 +59,32 @@ pub(super) fn is_current(
     file: &Path,
     migrations: &[Migration],
 ) -> Result<bool, Error> {
-    let fault = fault::opening(file);
-    let tables: i64 = connection
-        .query_row(
-            "SELECT count(*) FROM sqlite_schema WHERE name = 'migration'",
-            [],
-            |row| row.get(0),
-        )
-        .map_err(&fault)?;
+    Ok(left(connection, file, migrations)?.is_empty())
+}
+
+fn left<'m>(
+    connection: &Connection,
+    file: &Path,
+    migrations: &'m [Migration],
+) -> Result<Vec<&'m Migration>, Error> {
+    let recorded = recorded(connection).map_err(fault::opening(file))?;
+    pending(&file.display().to_string(), migrations, &recorded)
+}
+
+/// What was applied, as (version, checksum).
+fn recorded(connection: &Connection) -> rusqlite::Result<Vec<(i64, String)>> {
+    let tables: i64 = connection.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE name = 'migration'",
+        [],
+        |row| row.get(0),
+    )?;
     if tables == 0 {
-        return Ok(false);
+        return Ok(Vec::new());
     }
-    let newest: Option<i64> = connection
-        .query_row("SELECT max(version) FROM migration", [], |row| row.get(0))
-        .map_err(&fault)?;
-    let known = migrations.last().map_or(0, |migration| migration.version);
-    if newest.is_some_and(|newest| newest > known) {
-        return Err(Error::Refused(format!(
-            "{} was written by a newer version of this program (schema {}, this one knows {known}): start the newer \
-             version, or restore a backup made before the upgrade",
-            file.display(),
-            newest.unwrap_or_default(),
-        )));
-    }
-    for migration in migrations {
-        match recorded(connection, migration.version).map_err(&fault)? {
-            None => return Ok(false),
-            Some(found) if found != checksum(migration.sql) => {
-                return Err(Error::Refused(format!(
-                    "{}: migration {} ({}) was applied from another text than this program carries: use the version \
-                     that made the file, or restore a backup",
-                    file.display(),
-                    migration.version,
-                    migration.name,
-                )));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(true)
-}
-
-fn recorded(connection: &Connection, version: i64) -> rusqlite::Result<Option<String>> {
-    connection
-        .query_row(
-            "SELECT checksum FROM migration WHERE version = ?1",
-            [version],
-            |row| row.get(0),
-        )
-        .optional()
-}
-
-fn checksum(sql: &str) -> String {
-    // Line ends are git's business, not the schema's.
-    let digest = Sha256::digest(sql.replace("\r\n", "\n"));
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut statement = connection.prepare("SELECT version, checksum FROM migration")?;
+    statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
 }
 
 #[cfg(test)]

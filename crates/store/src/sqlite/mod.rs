@@ -8,31 +8,23 @@
 //! [`open`] and [`Options`].
 
 mod append;
-mod catalog;
-mod census;
 mod control;
 mod database;
-mod detail;
-mod drain;
 mod fault;
 mod integrity;
 mod keeper;
-mod lanes;
 mod layout;
-mod listing;
 mod migrate;
 mod open;
 mod options;
 mod readers;
-mod recovery;
 mod retention;
 mod seal;
 mod segment;
+mod source;
 mod store;
-mod view;
 mod writer;
 
 pub use open::open;
 pub use options::Options;
-pub use retention::DropReport;
 pub use store::SqliteStore;

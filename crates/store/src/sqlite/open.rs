@@ -7,7 +7,6 @@ use std::thread;
 use model::Timestamp;
 use uuid::Uuid;
 
-use super::catalog::{Catalog, Segment};
 use super::control::Control;
 use super::database;
 use super::fault::io;
@@ -19,6 +18,8 @@ use super::segment;
 use super::store::{Shared, SqliteStore};
 use super::writer::Writer;
 use crate::Error;
+use crate::desk::Desk;
+use crate::segments::catalog::{Catalog, Segment};
 
 /// After an unclean end the open segment is read back, unless that would delay the start too long.
 const QUICK_CHECK_BYTES_MAX: u64 = 64 << 20;
@@ -77,7 +78,11 @@ pub fn open(options: Options) -> Result<SqliteStore, Error> {
     };
     let (commands, queue) = mpsc::channel();
     let writer_thread = spawn("store-writer", move || writer.run(&queue))?;
-    Ok(SqliteStore::new(shared, commands, writer_thread))
+    let closed = Arc::clone(&shared.closed);
+    Ok(SqliteStore::new(
+        shared,
+        Desk::new(commands, writer_thread, closed),
+    ))
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, Error> {

@@ -5,20 +5,8 @@ use model::{Term, Timestamp};
 use super::control::Control;
 use super::fault::io;
 use super::store::Shared;
-use crate::Error;
-
-/// What a drop removed, and why it went no further.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DropReport {
-    /// Segments removed.
-    pub segments: u64,
-    /// Messages that were in them.
-    pub messages: u64,
-    /// Bytes given back to the file system.
-    pub bytes: u64,
-    /// Why the next segment stays, for a person.
-    pub stopped_by: &'static str,
-}
+use crate::segments::retention::Verdict;
+use crate::{DropReport, Error};
 
 /// Removes sealed segments, oldest first, as long as everything in the next one is closed and was
 /// received before `received_before`. Refused when `term` does not lead.
@@ -36,31 +24,13 @@ pub(super) fn drop_segments(
     }
     let mut report = DropReport::default();
     loop {
-        let mut view = shared.view();
-        let Some(oldest) = view
-            .catalog
-            .segments
-            .first()
-            .filter(|segment| segment.sealed)
-            .cloned()
-        else {
-            report.stopped_by = "it is not sealed";
-            return Ok(report);
+        let (oldest, messages) = match shared.view().may_drop_oldest(received_before)? {
+            Verdict::Drop(oldest, messages) => (oldest, messages),
+            Verdict::Keep(why) => {
+                report.stopped_by = why;
+                return Ok(report);
+            }
         };
-        let (messages, newest): (i64, Option<i64>) = view
-            .row(0, "SELECT count(*), max(received_at) FROM message", &[], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?
-            .unwrap_or_default();
-        if newest.is_some_and(|newest| newest >= received_before.0) {
-            report.stopped_by = "something in it is too young";
-            return Ok(report);
-        }
-        if !view.is_drained(0)? {
-            report.stopped_by = "something in it is open";
-            return Ok(report);
-        }
-        drop(view);
         let before = shared.layout.size_bytes().map_err(io("measuring the store"))?;
         // The list first: a start after a crash in between removes the file.
         control.note_dropped(oldest.number, now)?;
@@ -72,7 +42,7 @@ pub(super) fn drop_segments(
             .map_err(io("removing a dropped segment"))?;
         let after = shared.layout.size_bytes().map_err(io("measuring the store"))?;
         report.segments += 1;
-        report.messages += messages as u64;
+        report.messages += messages;
         report.bytes += before.saturating_sub(after);
     }
 }

@@ -6,11 +6,11 @@ use model::{Epoch, Term, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::catalog::Segment;
 use super::database::{self, Kind};
 use super::fault;
 use super::migrate;
 use crate::Error;
+use crate::segments::catalog::Segment;
 
 /// Makes the file of a new segment, with the shard row of `term`.
 pub(super) fn create(

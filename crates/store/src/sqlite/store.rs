@@ -1,30 +1,26 @@
 //! The [`Store`] of this backend: writes go to the writer's queue, reads to blocking threads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
-use std::thread::JoinHandle;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use model::{Body, MessageId, NameId, RowId, SendId, Term, Timestamp};
-use parking_lot::{Mutex, RwLock};
-use tokio::sync::oneshot;
+use parking_lot::RwLock;
 
-use super::catalog::{Catalog, Segment};
-use super::lanes::Span;
 use super::layout::Layout;
 use super::options::Options;
 use super::readers::{CONTROL, Readers};
-use super::retention::DropReport;
-use super::view::View;
-use super::writer::{Answers, Command, Job, Reply};
+use super::source::Files;
 use super::{control, fault, integrity};
+use crate::desk::{Answers, Command, Desk};
+use crate::segments::catalog::{Catalog, Segment};
+use crate::segments::{Span, View};
 use crate::views::{
     DeadLetter, DeadLetterFilter, Leader, MessageDetail, MessageFilter, OpenMessage, OpenRouted, OpenSend,
     Page, Summary,
 };
-use crate::{Census, CommitError, Desired, Error, NameKind, Store, Unit, WorkMessage};
+use crate::{Census, Desired, DropReport, Error, NameKind, Store, Unit, WorkMessage};
 
 /// What the writer, the keeper and the readers share.
 pub(super) struct Shared {
@@ -32,7 +28,7 @@ pub(super) struct Shared {
     pub(super) layout: Layout,
     pub(super) readers: Readers,
     /// Set once the writer has ended in order: nothing that it did not answer was written.
-    pub(super) closed: AtomicBool,
+    pub(super) closed: Arc<AtomicBool>,
     catalog: RwLock<Arc<Catalog>>,
 }
 
@@ -43,7 +39,7 @@ impl Shared {
             options,
             layout,
             readers,
-            closed: AtomicBool::new(false),
+            closed: Arc::default(),
             catalog: RwLock::new(Arc::new(catalog)),
         }
     }
@@ -69,16 +65,15 @@ impl Shared {
         });
     }
 
-    pub(super) fn view(&self) -> View {
-        View::new(self.catalog(), self.readers.clone())
+    pub(super) fn view(&self) -> View<Files> {
+        View::new(Files::new(self.catalog(), self.readers.clone()))
     }
 }
 
 /// The embedded store. Dropping it commits what is queued; [`Store::close`] also says whether that worked.
 pub struct SqliteStore {
     shared: Arc<Shared>,
-    commands: Option<Sender<Command>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    desk: Desk,
 }
 
 impl std::fmt::Debug for SqliteStore {
@@ -90,18 +85,15 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
-    pub(super) fn new(shared: Arc<Shared>, commands: Sender<Command>, writer: JoinHandle<()>) -> SqliteStore {
-        SqliteStore {
-            shared,
-            commands: Some(commands),
-            writer: Mutex::new(Some(writer)),
-        }
+    pub(super) fn new(shared: Arc<Shared>, desk: Desk) -> SqliteStore {
+        SqliteStore { shared, desk }
     }
 
     /// Removes whole segments, oldest first, whose messages are all disposed of and were all received
     /// before `received_before`. Refused when `term` does not lead.
     pub async fn drop_segments(&self, term: Term, received_before: Timestamp) -> Result<DropReport, Error> {
-        self.ask(|reply| Command::Drop(term, received_before, reply))
+        self.desk
+            .ask(|reply| Command::Drop(term, received_before, reply))
             .await
     }
 
@@ -120,14 +112,6 @@ impl SqliteStore {
             .count()
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
-        let closed = || Error::Refused("the store is closed".to_owned());
-        let (reply, answer) = oneshot::channel();
-        let sender = self.commands.as_ref().ok_or_else(closed)?;
-        sender.send(command(reply)).map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())?
-    }
-
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Shared) -> Result<T, Error> + Send + 'static,
@@ -143,20 +127,9 @@ impl SqliteStore {
 
     async fn view<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&mut View) -> Result<T, Error> + Send + 'static,
+        read: impl FnOnce(&mut View<Files>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         self.read(|shared| read(&mut shared.view())).await
-    }
-}
-
-impl Drop for SqliteStore {
-    fn drop(&mut self) {
-        self.commands = None;
-        if let Some(writer) = self.writer.lock().take() {
-            // What is queued is committed, and the directory is free afterwards.
-            let _ = writer.join();
-        }
-        self.shared.readers.clear();
     }
 }
 
@@ -173,11 +146,11 @@ fn span(name: NameId, after: i64, upto: i64, limit: usize) -> Span {
 impl Store for SqliteStore {
     async fn acquire(&self, node: &str) -> Result<Term, Error> {
         let node = node.to_owned();
-        self.ask(|reply| Command::Acquire(node, reply)).await
+        self.desk.ask(|reply| Command::Acquire(node, reply)).await
     }
 
     async fn release(&self, term: Term) -> Result<(), Error> {
-        self.ask(|reply| Command::Release(term, reply)).await
+        self.desk.ask(|reply| Command::Release(term, reply)).await
     }
 
     async fn leader(&self) -> Result<Option<Leader>, Error> {
@@ -187,7 +160,7 @@ impl Store for SqliteStore {
 
     async fn name_ids(&self, names: &[(NameKind, String)]) -> Result<Vec<NameId>, Error> {
         let names = names.to_vec();
-        self.ask(|reply| Command::Names(names, reply)).await
+        self.desk.ask(|reply| Command::Names(names, reply)).await
     }
 
     async fn names(&self) -> Result<Vec<(NameId, NameKind, String)>, Error> {
@@ -196,25 +169,7 @@ impl Store for SqliteStore {
     }
 
     fn submit(&self, term: Term, units: Vec<Unit>) -> BoxFuture<'static, Answers> {
-        let count = units.len();
-        let (reply, answer) = oneshot::channel();
-        // The queue is entered here, not when the future is first polled: call order is row order.
-        let job = Command::Submit(Job { term, units, reply });
-        let queued = self
-            .commands
-            .as_ref()
-            .is_some_and(|commands| commands.send(job).is_ok());
-        let shared = Arc::clone(&self.shared);
-        Box::pin(async move {
-            match answer.await {
-                Ok(answers) => answers,
-                // Only a crash of the writer leaves doubt.
-                Err(_) if queued && !shared.closed.load(Ordering::Acquire) => {
-                    vec![Err(CommitError::Unknown("the store's writer ended".to_owned())); count]
-                }
-                Err(_) => vec![Err(CommitError::Unavailable("the store is closed".to_owned())); count],
-            }
-        })
+        self.desk.submit(term, units)
     }
 
     async fn open_messages(&self, after: MessageId, limit: usize) -> Result<Vec<OpenMessage>, Error> {
@@ -257,14 +212,12 @@ impl Store for SqliteStore {
 
     async fn messages_for_work(&self, ids: &[MessageId]) -> Result<Vec<Option<WorkMessage>>, Error> {
         let ids = ids.to_vec();
-        self.view(move |view| ids.into_iter().map(|id| view.message_for_work(id)).collect())
-            .await
+        self.view(move |view| view.messages_for_work(&ids)).await
     }
 
     async fn send_bodies(&self, ids: &[SendId]) -> Result<Vec<Option<Body>>, Error> {
         let ids = ids.to_vec();
-        self.view(move |view| ids.into_iter().map(|id| view.send_body(id)).collect())
-            .await
+        self.view(move |view| view.send_bodies(&ids)).await
     }
 
     async fn messages(&self, filter: &MessageFilter) -> Result<Page<Summary>, Error> {
@@ -298,7 +251,8 @@ impl Store for SqliteStore {
         actor: &str,
     ) -> Result<(), Error> {
         let actor = actor.to_owned();
-        self.ask(|reply| Command::SetDesired(term, connection, desired, actor, reply))
+        self.desk
+            .ask(|reply| Command::SetDesired(term, connection, desired, actor, reply))
             .await
     }
 
@@ -317,6 +271,6 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) -> Result<(), Error> {
-        self.ask(Command::Close).await
+        self.desk.ask(Command::Close).await
     }
 }

@@ -6,49 +6,25 @@
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 
-use model::{Epoch, NameId, RowId, Term, Timestamp};
+use model::{Epoch, RowId, Term, Timestamp};
 use rusqlite::Connection;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::append::{Appender, KINDS, Refusal, Tally};
-use super::catalog::Segment;
+use super::append::{Appender, Refusal};
 use super::control::Control;
 use super::fault::{self, database};
 use super::keeper::Task;
-use super::retention::{self, DropReport};
+use super::retention;
 use super::segment;
 use super::store::Shared;
-use crate::{CommitError, Desired, Error, NameKind, Receipt, Unit};
+use crate::desk::{Answers, Command, Job, gather};
+use crate::segments::catalog::Segment;
+use crate::tally::{KINDS, Tally, report, report_failure};
+use crate::{CommitError, Error, Receipt, Unit};
 
-/// What the calls ask of the writer.
-pub(super) enum Command {
-    Submit(Job),
-    Acquire(String, Reply<Term>),
-    Release(Term, Reply<()>),
-    Names(Vec<(NameKind, String)>, Reply<Vec<NameId>>),
-    SetDesired(Term, NameId, Desired, String, Reply<()>),
-    Drop(Term, Timestamp, Reply<DropReport>),
-    Close(Reply<()>),
-}
-
-pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
-
-/// The units of one call.
-pub(super) struct Job {
-    pub(super) term: Term,
-    pub(super) units: Vec<Unit>,
-    pub(super) reply: oneshot::Sender<Answers>,
-}
-
-pub(super) type Answers = Vec<Result<Receipt, CommitError>>;
-
-/// A transaction takes no further call once it holds this much.
-const BATCH_UNITS_MAX: usize = 1_000;
-const BATCH_BYTES_MAX: usize = 8 << 20;
 /// The keeper is asked to checkpoint each time this much was written.
 const CHECKPOINT_BYTES: u64 = 32 << 20;
 /// The open file is measured each time this much was written: asking after every commit costs as much as
@@ -209,7 +185,7 @@ impl Writer {
         let error = match outcome {
             Ok(written) => {
                 self.numbering = Some((written.epoch, written.next));
-                self.rows += written.tally.0.iter().sum::<u64>();
+                self.rows += written.tally.total();
                 let units = jobs.iter().map(|job| job.units.len()).sum::<usize>();
                 let bytes = jobs
                     .iter()
@@ -233,8 +209,7 @@ impl Writer {
             Err(Failure::Unavailable(text)) => CommitError::Unavailable(text),
             Err(Failure::Poison) => CommitError::Unavailable("a unit could not be set aside".to_owned()),
         };
-        tracing::warn!(error = %error, "a transaction failed");
-        metrics::counter!("holdfast_store_commit_failures_total").increment(1);
+        report_failure(&error);
         for job in jobs {
             let _ = job.reply.send(vec![Err(error.clone()); job.units.len()]);
         }
@@ -428,26 +403,6 @@ impl Writer {
     }
 }
 
-/// What is queued behind `first`, up to the bounds of one transaction, and the command that ended it.
-fn gather(first: Job, commands: &Receiver<Command>) -> (Vec<Job>, Option<Command>) {
-    let size = |job: &Job| (job.units.len(), job.units.iter().map(Unit::weight).sum::<usize>());
-    let (mut units, mut bytes) = size(&first);
-    let mut jobs = vec![first];
-    while units < BATCH_UNITS_MAX && bytes < BATCH_BYTES_MAX {
-        match commands.try_recv() {
-            Ok(Command::Submit(job)) => {
-                let (more_units, more_bytes) = size(&job);
-                units += more_units;
-                bytes += more_bytes;
-                jobs.push(job);
-            }
-            Ok(other) => return (jobs, Some(other)),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-        }
-    }
-    (jobs, None)
-}
-
 fn append(
     appender: &mut Appender<'_>,
     unit: &Unit,
@@ -480,14 +435,4 @@ fn append(
 
 fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(|_| ())
-}
-
-fn report(took: std::time::Duration, units: usize, tally: Tally) {
-    metrics::histogram!("holdfast_store_commit_seconds").record(took.as_secs_f64());
-    metrics::histogram!("holdfast_store_batch_units").record(units as f64);
-    for (kind, rows) in KINDS.into_iter().zip(tally.0) {
-        if rows > 0 {
-            metrics::counter!("holdfast_store_rows_total", "kind" => kind).increment(rows);
-        }
-    }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use model::{Disposition, Stage};
 
 use super::lanes::Span;
+use super::source::Source;
 use super::view::View;
-use crate::rows::OutcomeResult;
 use crate::views::DeadLetterFilter;
 use crate::{Census, Error};
 
@@ -17,29 +17,38 @@ const ALL: Span = Span {
     limit: usize::MAX,
 };
 
-impl View {
+impl<S: Source> View<S> {
     /// Counts everything.
-    pub(super) fn census(&mut self) -> Result<Census, Error> {
+    pub(crate) fn census(&mut self) -> Result<Census, Error> {
         let mut census = Census::default();
         let mut dispositions: BTreeMap<Disposition, u64> = BTreeMap::new();
-        for index in 0..self.catalog.segments.len() {
+        let first = self
+            .source
+            .catalog()
+            .segments
+            .first()
+            .map_or(0, |segment| segment.first);
+        for index in 0..self.source.catalog().segments.len() {
             let mut after = 0;
             loop {
-                let standings = self.standings(index, after, i64::MAX, 20_000)?;
-                let Some(&(last, _)) = standings.last() else { break };
+                let stood = self.stood(index, after, i64::MAX, 20_000)?;
+                let Some(&(last, _)) = stood.last() else { break };
                 after = last;
-                census.messages += standings.len() as u64;
-                for (id, standing) in standings {
-                    let stands = match standing {
-                        Some(ended) if ended.is_final() => ended,
-                        _ => self.stands(id)?,
-                    };
+                census.messages += stood.len() as u64;
+                let mut in_flight = Vec::new();
+                for (id, stands) in stood {
+                    match stands {
+                        Some(ended) if ended.is_final() => *dispositions.entry(ended).or_default() += 1,
+                        _ => in_flight.push(id),
+                    }
+                }
+                for stands in self.stands(&in_flight)?.into_values() {
                     *dispositions.entry(stands).or_default() += 1;
                 }
             }
-            census.sends += self.count(index, "SELECT count(*) FROM outbound", 0)?;
+            census.sends += self.source.count_sends(index)?;
             // Outcomes of sends that were dropped with their segment are not counted.
-            census.delivered += self.delivered(index)?;
+            census.delivered += self.source.count_delivered(index, first)?;
         }
         census.dispositions = dispositions.into_iter().collect();
         census.open = vec![
@@ -49,22 +58,6 @@ impl View {
         ];
         census.dead_letters = self.count_dead_letters()?;
         Ok(census)
-    }
-
-    fn count(&mut self, index: usize, sql: &str, lowest: i64) -> Result<u64, Error> {
-        let values: &[&dyn rusqlite::ToSql] = if sql.contains("?1") { &[&lowest] } else { &[] };
-        let count: Option<i64> = self.row(index, sql, values, |row| row.get(0))?;
-        Ok(count.unwrap_or(0) as u64)
-    }
-
-    /// Sends whose outcome, written in the segment at `index`, is delivered.
-    fn delivered(&mut self, index: usize) -> Result<u64, Error> {
-        let first = self.catalog.segments.first().map_or(0, |segment| segment.first);
-        let sql = format!(
-            "SELECT count(DISTINCT send) FROM outcome WHERE result = {} AND send >= ?1",
-            OutcomeResult::Delivered.code()
-        );
-        self.count(index, &sql, first)
     }
 
     fn count_dead_letters(&mut self) -> Result<u64, Error> {

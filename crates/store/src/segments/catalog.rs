@@ -3,55 +3,50 @@
 
 /// One live segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Segment {
-    /// Names the file.
-    pub(super) number: u32,
+pub(crate) struct Segment {
+    /// Names it.
+    pub(crate) number: u32,
     /// No row in it has a smaller number.
-    pub(super) first: i64,
+    pub(crate) first: i64,
     /// When it was opened, in microseconds.
-    pub(super) opened_at: i64,
+    pub(crate) opened_at: i64,
     /// No row is added any more and its indexes are built.
-    pub(super) sealed: bool,
+    pub(crate) sealed: bool,
     /// Nothing in it is open; only later rows can open something of it again.
-    pub(super) drained: bool,
+    pub(crate) drained: bool,
     /// The smallest number that its rows refer to; `None` = not known (yet).
-    pub(super) oldest_reference: Option<i64>,
+    pub(crate) oldest_reference: Option<i64>,
 }
 
 /// All live segments, oldest first; the last one is written to.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Catalog {
-    pub(super) segments: Vec<Segment>,
+pub(crate) struct Catalog {
+    pub(crate) segments: Vec<Segment>,
 }
 
 impl Catalog {
     /// Which segment holds the row `number`; `None` when it was dropped.
-    pub(super) fn home(&self, number: i64) -> Option<usize> {
+    pub(crate) fn home(&self, number: i64) -> Option<usize> {
         self.segments
             .partition_point(|segment| segment.first <= number)
             .checked_sub(1)
     }
 
     /// The first number that lies behind the segment at `index`.
-    pub(super) fn end(&self, index: usize) -> i64 {
+    pub(crate) fn end(&self, index: usize) -> i64 {
         self.segments.get(index + 1).map_or(i64::MAX, |next| next.first)
     }
 
-    /// Segments that may hold rows belonging to the row `number`, oldest first.
-    pub(super) fn reach(&self, number: i64) -> Vec<usize> {
-        let home = self.home(number).unwrap_or(0);
-        self.reach_from(home, number)
+    /// Whether the segment at `index` may hold rows belonging to rows up to `highest` of the segment `home`.
+    pub(crate) fn reaches(&self, index: usize, home: usize, highest: i64) -> bool {
+        let oldest = || self.segments[index].oldest_reference;
+        index == home || (index > home && oldest().is_none_or(|oldest| oldest <= highest))
     }
 
     /// Segments that may hold rows belonging to rows up to `highest` of the segment `home`, oldest first.
-    pub(super) fn reach_from(&self, home: usize, highest: i64) -> Vec<usize> {
+    pub(crate) fn reach_from(&self, home: usize, highest: i64) -> Vec<usize> {
         (home..self.segments.len())
-            .filter(|&index| {
-                index == home
-                    || self.segments[index]
-                        .oldest_reference
-                        .is_none_or(|oldest| oldest <= highest)
-            })
+            .filter(|&index| self.reaches(index, home, highest))
             .collect()
     }
 }
@@ -87,9 +82,10 @@ mod tests {
         assert_eq!(catalog.home(i64::MAX), Some(3));
         assert_eq!(catalog.end(1), 300);
         assert_eq!(catalog.end(3), i64::MAX);
-        assert_eq!(catalog.reach(120), [0, 3]);
-        assert_eq!(catalog.reach(160), [0, 1, 3]);
-        assert_eq!(catalog.reach(260), [1, 2, 3]);
-        assert_eq!(catalog.reach(5), [0, 3]);
+        let reach = |number| catalog.reach_from(catalog.home(number).unwrap_or(0), number);
+        assert_eq!(reach(120), [0, 3]);
+        assert_eq!(reach(160), [0, 1, 3]);
+        assert_eq!(reach(260), [1, 2, 3]);
+        assert_eq!(reach(5), [0, 3]);
     }
 }

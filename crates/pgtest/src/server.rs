@@ -1,0 +1,255 @@
+//! One server: made, started, stopped, started again, and watched.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::database::Database;
+use crate::programs;
+
+/// How long the server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the server is told beside its defaults. Durable like a real one, small, and quick to notice things.
+const SETTINGS: &str = "
+fsync = on
+full_page_writes = on
+synchronous_commit = on
+listen_addresses = '127.0.0.1'
+max_connections = 120
+shared_buffers = 128MB
+max_wal_size = 2GB
+min_wal_size = 256MB
+log_min_messages = warning
+logging_collector = off
+lc_messages = 'C'
+autovacuum_naptime = 10min
+";
+
+/// Waits for its standard input to end, which it does when the process that started this is gone; then
+/// ends the server, by the number in its own folder, and removes the folder.
+const WATCHDOG: &str = r#"
+trap '' INT TERM HUP
+cat >/dev/null
+pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
+if [ -n "$pid" ]; then
+    kill -QUIT "$pid" 2>/dev/null
+    tries=0
+    while kill -0 "$pid" 2>/dev/null && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+fi
+rm -rf "$1"
+"#;
+
+/// A running server. Dropping it ends it.
+pub struct Server {
+    folder: PathBuf,
+    port: u16,
+    databases: AtomicU32,
+    watchdog: Child,
+    /// Open for as long as the server shall live.
+    leash: Option<ChildStdin>,
+}
+
+/// The server that all tests of this process share. It is ended when the process is.
+pub fn server() -> &'static Server {
+    static SHARED: OnceLock<Server> = OnceLock::new();
+    SHARED.get_or_init(|| Server::start(""))
+}
+
+impl Server {
+    /// A server of one's own, for tests that stop it or change its settings. `settings` are lines of
+    /// `postgresql.conf` that come last.
+    pub fn start(settings: &str) -> Server {
+        let folder = make_folder();
+        let (watchdog, leash) = watch(&folder);
+        let mut server = Server {
+            folder,
+            port: 0,
+            databases: AtomicU32::new(0),
+            watchdog,
+            leash: Some(leash),
+        };
+        server.initialise(settings);
+        server.launch();
+        server
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    fn initialise(&self, settings: &str) {
+        let mut initdb = programs::command("initdb");
+        initdb.args([
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+        ]);
+        initdb.args(["--data-checksums", "--no-sync", "--no-instructions", "--pgdata"]);
+        programs::run(initdb.arg(self.data()));
+        let own = format!("unix_socket_directories = '{}'\n", self.folder.display());
+        let path = self.data().join("postgresql.conf");
+        let defaults = std::fs::read_to_string(&path).expect("initdb wrote its settings");
+        std::fs::write(&path, format!("{defaults}{SETTINGS}{own}{settings}\n"))
+            .expect("the settings can be written");
+    }
+
+    /// Starts it on a free port; another process may snatch that, so a few are tried.
+    fn launch(&mut self) {
+        let mut last = String::new();
+        for _ in 0..5 {
+            self.port = free_port();
+            match self.try_start() {
+                Ok(()) => return,
+                Err(said) => last = said,
+            }
+        }
+        panic!("the server does not start: {last}");
+    }
+
+    fn try_start(&self) -> Result<(), String> {
+        let output = self
+            .pg_ctl("start")
+            .args(["-o", &format!("-p {}", self.port), "-l"])
+            .arg(self.folder.join("log"))
+            .output()
+            .map_err(|error| error.to_string())?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(std::fs::read_to_string(self.folder.join("log")).unwrap_or_default())
+    }
+
+    fn pg_ctl(&self, what: &str) -> Command {
+        let mut command = programs::command("pg_ctl");
+        command.arg(what).arg("-w").arg("-s").arg("-D").arg(self.data());
+        command.args(["-t", &PATIENCE.as_secs().to_string()]);
+        // What it starts must not hold these open.
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+
+    /// Ends it the way a crash does: nothing is written any more. `start_again` recovers it.
+    pub fn crash(&self) {
+        let status = self.pg_ctl("stop").args(["-m", "immediate"]).status();
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "the server could not be stopped"
+        );
+    }
+
+    /// Starts a server that was stopped, on the same port.
+    pub fn start_again(&self) {
+        if let Err(said) = self.try_start() {
+            panic!("the server does not start again: {said}");
+        }
+    }
+
+    /// Changes a setting for all sessions, and waits until the server has read it.
+    pub fn set(&self, name: &str, value: &str) {
+        self.sql("postgres", &format!("ALTER SYSTEM SET {name} = '{value}'"));
+        self.reload(name, value);
+    }
+
+    /// Takes a change back that [`Server::set`] made; `value` is what the setting was before.
+    pub fn reset(&self, name: &str, value: &str) {
+        self.sql("postgres", &format!("ALTER SYSTEM RESET {name}"));
+        self.reload(name, value);
+    }
+
+    fn reload(&self, name: &str, value: &str) {
+        self.sql("postgres", "SELECT pg_reload_conf()");
+        let begun = Instant::now();
+        while self.sql("postgres", &format!("SHOW {name}")) != value {
+            assert!(begun.elapsed() < PATIENCE, "{name} did not become {value}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Runs SQL in a database, over the server's own socket; answers what it selects, columns parted by `|`.
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        programs::run(&mut self.psql(database, sql))
+    }
+
+    pub(crate) fn psql(&self, database: &str, sql: &str) -> Command {
+        let mut psql = programs::command("psql");
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres"]);
+        psql.arg("-h")
+            .arg(&self.folder)
+            .args(["-p", &self.port.to_string()]);
+        psql.args(["-d", database, "-c", sql]);
+        psql
+    }
+
+    /// A database of one's own.
+    pub fn database(&self) -> Database<'_> {
+        let name = format!("case_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"));
+        Database::new(self, name)
+    }
+
+    /// Where it listens, on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The folder with its data and its log.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The watchdog does the work; it is waited for, so that nothing is left behind.
+        self.leash = None;
+        let _ = self.watchdog.wait();
+    }
+}
+
+/// A folder that the server's user owns and nobody else can read.
+fn make_folder() -> PathBuf {
+    let parent = std::env::var_os("PGTEST_FOLDER").map_or_else(std::env::temp_dir, PathBuf::from);
+    let folder = tempfile::Builder::new()
+        .prefix("pgtest-")
+        .tempdir_in(parent)
+        .expect("a folder can be made (PGTEST_FOLDER says where)")
+        .keep();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).expect("it is ours");
+    if let Some(user) = programs::owner() {
+        programs::run(Command::new("chown").arg(user).arg(&folder));
+    }
+    folder
+}
+
+fn watch(folder: &Path) -> (Child, ChildStdin) {
+    let mut watchdog = Command::new("sh")
+        .args(["-c", WATCHDOG, "pgtest-watchdog"])
+        .arg(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .current_dir("/")
+        .spawn()
+        .expect("there is a shell");
+    let leash = watchdog.stdin.take().expect("it was asked for");
+    (watchdog, leash)
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("it is bound").port()
+}

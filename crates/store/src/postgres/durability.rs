@@ -1,0 +1,125 @@
+//! Is a commit on this server what the operator thinks it is? Looked at whenever a writing session begins.
+
+use sqlx_core::error::Error as Driver;
+use sqlx_core::row::Row;
+use sqlx_postgres::{PgArguments, PgRow};
+
+use super::fault;
+use super::link::Link;
+use crate::Error;
+
+const VERSION_MIN: i32 = 130_000;
+
+const QUERY: &str =
+    "SELECT current_setting('server_version_num')::integer, current_setting('server_encoding'),
+    current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),
+    current_setting('synchronous_standby_names')";
+
+struct Found {
+    version: i32,
+    encoding: String,
+    fsync: String,
+    full_page_writes: String,
+    synchronous_commit: String,
+    standbys: String,
+}
+
+fn found(row: &PgRow) -> Result<Found, Driver> {
+    Ok(Found {
+        version: row.try_get(0)?,
+        encoding: row.try_get(1)?,
+        fsync: row.try_get(2)?,
+        full_page_writes: row.try_get(3)?,
+        synchronous_commit: row.try_get(4)?,
+        standbys: row.try_get(5)?,
+    })
+}
+
+/// Refuses a server on which an acknowledged message could be lost, or that is too old; says aloud where a
+/// standby is not waited for.
+pub(super) fn check(link: &mut Link, place: &str) -> Result<(), Error> {
+    let doing = fault::database("looking at the server's settings");
+    let row = link.row(QUERY, PgArguments::default()).map_err(&doing)?;
+    let found = found(&row).map_err(&doing)?;
+    if let Some(text) = refusal(&found) {
+        return Err(Error::Refused(format!("the database at {place} {text}")));
+    }
+    if found.synchronous_commit == "local" && !found.standbys.is_empty() {
+        tracing::warn!(
+            "synchronous_commit is `local`: commits do not wait for the synchronous standbys; an acknowledged message \
+             may be missing after a failover to one"
+        );
+    }
+    Ok(())
+}
+
+fn refusal(found: &Found) -> Option<String> {
+    if found.version < VERSION_MIN {
+        let major = found.version / 10_000;
+        return Some(format!("is PostgreSQL {major}: use 13 or later"));
+    }
+    if found.encoding != "UTF8" {
+        let encoding = &found.encoding;
+        return Some(format!(
+            "keeps text as {encoding}: create the database with ENCODING 'UTF8'"
+        ));
+    }
+    let lossy = [
+        (
+            "fsync",
+            &found.fsync,
+            "a power cut may destroy the whole database",
+        ),
+        (
+            "full_page_writes",
+            &found.full_page_writes,
+            "a power cut may damage pages beyond repair",
+        ),
+        (
+            "synchronous_commit",
+            &found.synchronous_commit,
+            "an acknowledged message may be lost in a crash",
+        ),
+    ];
+    let (name, _, consequence) = lossy.into_iter().find(|(_, value, _)| *value == "off")?;
+    Some(format!("runs with {name} = off, so {consequence}: switch it on"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sound() -> Found {
+        Found {
+            version: 150_018,
+            encoding: "UTF8".to_owned(),
+            fsync: "on".to_owned(),
+            full_page_writes: "on".to_owned(),
+            synchronous_commit: "on".to_owned(),
+            standbys: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_server_that_may_lose_what_it_committed_is_refused_by_the_settings_name() {
+        assert_eq!(refusal(&sound()), None);
+        type Change = fn(&mut Found);
+        let cases: [(&str, Change); 5] = [
+            ("use 13", |found| found.version = 120_022),
+            ("ENCODING 'UTF8'", |found| found.encoding = "SQL_ASCII".to_owned()),
+            ("fsync = off", |found| found.fsync = "off".to_owned()),
+            ("full_page_writes = off", |found| {
+                found.full_page_writes = "off".to_owned()
+            }),
+            ("synchronous_commit = off", |found| {
+                found.synchronous_commit = "off".to_owned()
+            }),
+        ];
+        for (said, change) in cases {
+            let mut found = sound();
+            change(&mut found);
+            let text = refusal(&found).unwrap_or_default();
+            assert!(text.contains(said), "{said}: {text}");
+        }
+    }
+}

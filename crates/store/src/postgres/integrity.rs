@@ -1,0 +1,91 @@
+//! Reading everything back: that the tables are there and readable, and what must hold between our rows.
+
+use sqlx_core::row::Row;
+use sqlx_postgres::PgArguments;
+
+use super::fault::database;
+use super::link::{Link, arguments, bind};
+use super::segment::{self, prefix, tables, text};
+use crate::Error;
+
+/// Reads every row, every byte of a body included: the server checks the pages as it reads them.
+const READ: [&str; 9] = [
+    "SELECT count(md5(body)) FROM {s}message",
+    "SELECT count(handlers::text) FROM {s}routed",
+    "SELECT count(result) FROM {s}handled",
+    "SELECT count(md5(body)) FROM {s}outbound",
+    "SELECT count(md5(reply)) FROM {s}outcome",
+    "SELECT count(disposition) FROM {s}disposition",
+    "SELECT count(reason) FROM {s}dead_letter",
+    "SELECT count(actor) FROM {s}resolved",
+    "SELECT count(detail) FROM {s}event",
+];
+
+/// Rows whose number does not fit the segment they lie in.
+const STRAYS: &str = "SELECT count(*) FROM (
+    SELECT id FROM {s}message UNION ALL SELECT id FROM {s}routed UNION ALL SELECT id FROM {s}handled
+    UNION ALL SELECT id FROM {s}outbound UNION ALL SELECT id FROM {s}outcome
+    UNION ALL SELECT id FROM {s}disposition UNION ALL SELECT id FROM {s}dead_letter
+    UNION ALL SELECT id FROM {s}resolved UNION ALL SELECT id FROM {s}event) AS rows
+    WHERE id < $1 OR id >= $2";
+
+/// Outcomes whose send should lie in the same segment and does not.
+const ORPHANS: &str = "SELECT count(*) FROM {s}outcome AS o
+    WHERE send >= $1 AND NOT EXISTS (SELECT FROM {s}outbound WHERE id = o.send AND message = o.message)";
+
+/// One line per fault found.
+pub(super) fn check(link: &mut Link) -> Result<Vec<String>, Error> {
+    let catalog = segment::catalog(link)?;
+    let mut faults = Vec::new();
+    for (index, segment) in catalog.segments.iter().enumerate() {
+        let what = format!("segment {}", segment.number);
+        if let Some(missing) = missing(link, segment.number)? {
+            faults.push(format!("{what}: the table {missing} is missing"));
+            continue;
+        }
+        for sql in READ {
+            if let Err(error) = link.rows(text(sql, segment.number), PgArguments::default()) {
+                if !link.is_whole() {
+                    return Err(database("checking the store")(error));
+                }
+                faults.push(format!("{what}: {error}"));
+            }
+        }
+        let end = catalog.end(index);
+        let strays = count(link, segment.number, STRAYS, &[segment.first, end])?;
+        if strays > 0 {
+            faults.push(format!(
+                "{what}: {strays} rows carry numbers that do not belong there"
+            ));
+        }
+        let orphans = count(link, segment.number, ORPHANS, &[segment.first])?;
+        if orphans > 0 {
+            faults.push(format!("{what}: {orphans} outcomes belong to no send"));
+        }
+    }
+    Ok(faults)
+}
+
+fn missing(link: &mut Link, number: u32) -> Result<Option<String>, Error> {
+    let doing = database("looking for a segment's tables");
+    let names: Vec<String> = tables(number).collect();
+    let row = link
+        .maybe_row(
+            "SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NULL LIMIT 1",
+            arguments!(names).map_err(&doing)?,
+        )
+        .map_err(&doing)?;
+    let name: Option<String> = row.map(|row| row.try_get(0)).transpose().map_err(&doing)?;
+    Ok(name.map(|name| name.trim_start_matches(&prefix(number)).to_owned()))
+}
+
+fn count(link: &mut Link, number: u32, sql: &str, values: &[i64]) -> Result<i64, Error> {
+    let doing = database("checking the store");
+    let bound = values
+        .iter()
+        .try_fold(PgArguments::default(), |bound, value| bind(bound, *value));
+    bound
+        .and_then(|bound| link.row(text(sql, number), bound))
+        .and_then(|row| row.try_get(0))
+        .map_err(&doing)
+}

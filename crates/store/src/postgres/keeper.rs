@@ -1,0 +1,115 @@
+//! The keeper: one OS thread, with a connection of its own, for what must happen but must not make the
+//! writer wait. It makes the next segment ahead, seals segments that are full, notes which sealed ones are
+//! drained, and drops old ones when asked to.
+//!
+//! All of it may be repeated, and may be done by two nodes at once: only a drop proves the term.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use model::{Term, Timestamp};
+
+use super::link::{Link, Purpose};
+use super::store::Shared;
+use super::tables::Tables;
+use super::{retention, seal, segment};
+use crate::desk::Reply;
+use crate::segments::View;
+use crate::{DropReport, Error};
+
+/// After a failure the housekeeping is tried again this much later.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What is asked of the keeper.
+pub(super) enum Task {
+    /// Look what is due.
+    KeepHouse,
+    Drop(Term, Timestamp, Reply<DropReport>),
+    Stop,
+}
+
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    link: Option<Link>,
+    /// Something was due and failed.
+    overdue: bool,
+}
+
+impl Keeper {
+    pub(super) fn new(shared: Arc<Shared>) -> Keeper {
+        Keeper {
+            shared,
+            link: None,
+            overdue: false,
+        }
+    }
+
+    /// Runs until told to stop. A failure is logged and tried again.
+    pub(super) fn run(mut self, tasks: &Receiver<Task>) {
+        loop {
+            let task = if self.overdue {
+                tasks.recv_timeout(RETRY)
+            } else {
+                tasks.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            match task {
+                Ok(Task::KeepHouse) | Err(RecvTimeoutError::Timeout) => {
+                    let done = self.keep_house();
+                    self.overdue = done.is_err();
+                    if let Err(error) = done {
+                        tracing::warn!(%error, "housekeeping of the store failed; it is tried again");
+                        self.link = None;
+                    }
+                }
+                Ok(Task::Drop(term, before, reply)) => {
+                    let now = self.shared.options.clock.now();
+                    let report = self
+                        .connected()
+                        .and_then(|link| retention::drop_segments(link, term, before, now));
+                    if report.is_err() {
+                        self.link = None;
+                    }
+                    let _ = reply.send(report);
+                }
+                Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        if let Some(link) = self.link {
+            link.close();
+        }
+    }
+
+    fn connected(&mut self) -> Result<&mut Link, Error> {
+        if !self.link.as_ref().is_some_and(Link::is_whole) {
+            self.link = Some(Link::open(
+                &self.shared.target,
+                &self.shared.options.node,
+                Purpose::Keep,
+            )?);
+        }
+        Ok(self.link.as_mut().expect("it was put there just now"))
+    }
+
+    fn keep_house(&mut self) -> Result<(), Error> {
+        let now = self.shared.options.clock.now();
+        let link = self.connected()?;
+        segment::make_ahead(link, now)?;
+        let catalog = segment::catalog(link)?;
+        let full = catalog.segments.len().saturating_sub(1);
+        for segment in catalog.segments[..full].iter().filter(|segment| !segment.sealed) {
+            seal::seal(link, segment.number, now)?;
+        }
+        let catalog = segment::catalog(link)?;
+        for (index, segment) in catalog.segments.iter().enumerate() {
+            if !segment.sealed || segment.drained {
+                continue;
+            }
+            let drained = View::new(Tables::new(link, catalog.clone())).is_drained(index)?;
+            if drained {
+                seal::note_drained(link, segment.number, now)?;
+            }
+        }
+        Ok(())
+    }
+}

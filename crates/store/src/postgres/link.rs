@@ -1,0 +1,274 @@
+//! One connection, owned by one thread at a time, driven by a small runtime of its own: a call sends, waits
+//! and reads to the end on the caller's thread. No call is ever cancelled half way; one that takes too long
+//! costs the connection.
+
+use std::time::Duration;
+
+use sqlx_core::arguments::Arguments;
+use sqlx_core::connection::{ConnectOptions, Connection};
+use sqlx_core::encode::Encode;
+use sqlx_core::error::Error as Driver;
+use sqlx_core::query::query_with;
+use sqlx_core::raw_sql::raw_sql;
+use sqlx_core::row::Row;
+use sqlx_core::sql_str::{AssertSqlSafe, SqlSafeStr};
+use sqlx_core::types::Type;
+use sqlx_postgres::{PgArguments, PgConnection, PgRow, Postgres};
+use tokio::runtime::{Builder, Runtime};
+
+use super::durability;
+use super::fault;
+use super::options::Target;
+use crate::Error;
+
+/// How long making a connection may take.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long anything but a commit may take: building an index, counting a segment.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// How long a small transaction of the writer may take beside its commits.
+const WRITER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a session is for; decides its settings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    Write,
+    Keep,
+    Read,
+}
+
+impl Purpose {
+    fn word(self) -> &'static str {
+        match self {
+            Purpose::Write => "writer",
+            Purpose::Keep => "keeper",
+            Purpose::Read => "reader",
+        }
+    }
+
+    /// Settings of the session. READ COMMITTED: there a row lock sees what a takeover changed.
+    fn settings(self) -> &'static str {
+        match self {
+            // A time limit of the operator's must not cut a commit off while it waits for a standby. A server
+            // that does not hear from this node any more ends the session soon, and with it its locks.
+            Purpose::Write => {
+                "SET default_transaction_isolation = 'read committed'; SET client_min_messages = warning; SET jit = off;
+                 SET statement_timeout = 0; SET lock_timeout = '3s'; SET idle_in_transaction_session_timeout = '10s';
+                 SET plan_cache_mode = force_generic_plan;
+                 SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;
+                 SET tcp_user_timeout = 15000"
+            }
+            Purpose::Keep => {
+                "SET default_transaction_isolation = 'read committed'; SET client_min_messages = warning; SET jit = off;
+                 SET statement_timeout = 0; SET lock_timeout = '3s'; SET idle_in_transaction_session_timeout = '60s';
+                 SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+            }
+            // Segments have no statistics while they are open: plans must not depend on any.
+            Purpose::Read => {
+                "SET default_transaction_isolation = 'read committed'; SET client_min_messages = warning; SET jit = off;
+                 SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s';
+                 SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+            }
+        }
+    }
+}
+
+/// An open connection.
+pub(super) struct Link {
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
+    connection: Option<PgConnection>,
+    patience: Duration,
+    /// The server's process, to be ended when it hangs.
+    pub(super) backend: i32,
+}
+
+impl Link {
+    /// Connects, sets the session up and, for a writing one, checks that a commit will be durable.
+    pub(super) fn open(target: &Target, node: &str, purpose: Purpose) -> Result<Link, Error> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| Error::Database {
+                doing: "preparing a connection",
+                source: Box::new(source),
+            })?;
+        let options = target
+            .options
+            .clone()
+            .application_name(&session_name(purpose, None, node));
+        let connection = runtime.block_on(async {
+            match tokio::time::timeout(CONNECT_PATIENCE, options.connect()).await {
+                Ok(connection) => connection,
+                Err(_) => Err(Driver::Io(std::io::ErrorKind::TimedOut.into())),
+            }
+        });
+        let connection =
+            connection.map_err(|error| Error::Refused(fault::connecting(&target.place, &error)))?;
+        let mut link = Link {
+            runtime: Some(runtime),
+            connection: Some(connection),
+            patience: match purpose {
+                Purpose::Write => WRITER_PATIENCE,
+                Purpose::Keep | Purpose::Read => PATIENCE,
+            },
+            backend: 0,
+        };
+        link.script(purpose.settings())
+            .map_err(fault::database("setting a session up"))?;
+        link.backend = link
+            .row("SELECT pg_backend_pid()", PgArguments::default())
+            .and_then(|row| row.try_get(0))
+            .map_err(fault::database("setting a session up"))?;
+        if purpose == Purpose::Write {
+            durability::check(&mut link, &target.place)?;
+        }
+        Ok(link)
+    }
+
+    fn wait<T>(
+        &mut self,
+        patience: Duration,
+        ask: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Driver>,
+    ) -> Result<T, Driver> {
+        let broken = || Driver::Io(std::io::ErrorKind::NotConnected.into());
+        let (Some(runtime), Some(mut connection)) = (&self.runtime, self.connection.take()) else {
+            return Err(broken());
+        };
+        let answer = runtime.block_on(async { tokio::time::timeout(patience, ask(&mut connection)).await });
+        match answer {
+            Ok(answer) => {
+                // A connection that failed is out of step: it is not used again.
+                if answer.is_ok() || answer.as_ref().is_err_and(|error| fault::state(error).is_some()) {
+                    self.connection = Some(connection);
+                }
+                answer
+            }
+            Err(_) => Err(Driver::Io(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                format!("no answer within {} s", patience.as_secs()),
+            ))),
+        }
+    }
+
+    /// All rows of a statement, read to the end: the server has finished (and committed) when this returns.
+    pub(super) fn rows_within(
+        &mut self,
+        patience: Duration,
+        sql: impl SqlSafeStr,
+        arguments: PgArguments,
+    ) -> Result<Vec<PgRow>, Driver> {
+        let query = query_with::<Postgres, _>(sql, arguments);
+        self.wait(patience, async move |connection| {
+            query.fetch_all(connection).await
+        })
+    }
+
+    /// All rows of a statement.
+    pub(super) fn rows(
+        &mut self,
+        sql: impl SqlSafeStr,
+        arguments: PgArguments,
+    ) -> Result<Vec<PgRow>, Driver> {
+        self.rows_within(self.patience, sql, arguments)
+    }
+
+    /// The first row of a statement.
+    pub(super) fn maybe_row(
+        &mut self,
+        sql: impl SqlSafeStr,
+        arguments: PgArguments,
+    ) -> Result<Option<PgRow>, Driver> {
+        Ok(self.rows(sql, arguments)?.into_iter().next())
+    }
+
+    /// The first row of a statement that always has one.
+    pub(super) fn row(&mut self, sql: impl SqlSafeStr, arguments: PgArguments) -> Result<PgRow, Driver> {
+        self.maybe_row(sql, arguments)?.ok_or(Driver::RowNotFound)
+    }
+
+    /// Statements without values or answers.
+    pub(super) fn script(&mut self, sql: impl Into<String>) -> Result<(), Driver> {
+        let sql = raw_sql(AssertSqlSafe(sql.into()));
+        self.wait(self.patience, async move |connection| {
+            sql.execute(connection).await.map(drop)
+        })
+    }
+
+    /// Runs `work` in a transaction; whatever fails in it undoes all of it.
+    pub(super) fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut Link) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let doing = fault::database("beginning or ending a transaction");
+        self.script("BEGIN").map_err(&doing)?;
+        match work(self) {
+            Ok(value) => {
+                self.script("COMMIT").map_err(&doing)?;
+                Ok(value)
+            }
+            Err(error) => {
+                if self.script("ROLLBACK").is_err() {
+                    self.connection = None;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether it can still be used.
+    pub(super) fn is_whole(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Names the session anew, so that others see what it is for and under which term.
+    pub(super) fn name_session(&mut self, name: &str) -> Result<(), Driver> {
+        let arguments = arguments!(name)?;
+        self.rows("SELECT set_config('application_name', $1, false)", arguments)
+            .map(drop)
+    }
+
+    /// Says good-bye to the server.
+    pub(super) fn close(mut self) {
+        if let (Some(runtime), Some(connection)) = (&self.runtime, self.connection.take()) {
+            let _ =
+                runtime.block_on(async { tokio::time::timeout(CONNECT_PATIENCE, connection.close()).await });
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.connection = None;
+        if let Some(runtime) = self.runtime.take() {
+            // Does not wait, so a link may be dropped anywhere.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// `holdfast-writer 3 node-1`; `-` where no term is held.
+pub(super) fn session_name(purpose: Purpose, epoch: Option<u32>, node: &str) -> String {
+    let epoch = epoch.map_or("-".to_owned(), |epoch| epoch.to_string());
+    let mut name = format!("holdfast-{} {epoch} {node}", purpose.word());
+    name.truncate(63); // the server's own limit; a node's id is ASCII
+    name
+}
+
+/// Adds a value to those of a statement.
+pub(super) fn bind<'q, T>(mut values: PgArguments, value: T) -> Result<PgArguments, Driver>
+where
+    T: Encode<'q, Postgres> + Type<Postgres>,
+{
+    values.add(value).map_err(Driver::Encode)?;
+    Ok(values)
+}
+
+/// The values of a statement, in order.
+macro_rules! arguments {
+    ($($value:expr),* $(,)?) => {{
+        let values: Result<sqlx_postgres::PgArguments, sqlx_core::error::Error> = Ok(Default::default());
+        $(let values = values.and_then(|values| $crate::postgres::link::bind(values, $value));)*
+        values
+    }};
+}
+pub(super) use arguments;

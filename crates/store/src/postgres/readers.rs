@@ -1,0 +1,94 @@
+//! Connections for reading: a few, each lent to one call at a time. A call that finds all of them lent
+//! waits. None is pinged before use; one that was lost while it lay idle costs its reader a second try.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::link::{Link, Purpose};
+use super::options::Target;
+use crate::Error;
+
+/// How long a call waits for a connection.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+struct State {
+    idle: Vec<Link>,
+    lent: usize,
+}
+
+pub(super) struct Readers {
+    target: Target,
+    node: String,
+    max: usize,
+    state: Mutex<State>,
+    returned: Condvar,
+}
+
+impl Readers {
+    pub(super) fn new(target: Target, node: String, max: usize) -> Readers {
+        Readers {
+            target,
+            node,
+            max: max.max(1),
+            state: Mutex::default(),
+            returned: Condvar::new(),
+        }
+    }
+
+    /// Lends a connection to `read`. Blocks.
+    pub(super) fn with<T>(&self, read: impl Fn(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
+        for _ in 0..2 {
+            let mut link = self.take()?;
+            let answer = read(&mut link);
+            let again = matches!(&answer, Err(error) if super::fault::is_worth_another_try(error));
+            self.put_back(link);
+            if again {
+                continue;
+            }
+            return answer;
+        }
+        // The connections that lay idle were lost with the first: a fresh one tells.
+        self.clear();
+        let mut link = self.take()?;
+        let answer = read(&mut link);
+        self.put_back(link);
+        answer
+    }
+
+    fn take(&self) -> Result<Link, Error> {
+        let until = Instant::now() + PATIENCE;
+        let mut state = self.state.lock();
+        while state.lent >= self.max {
+            if self.returned.wait_until(&mut state, until).timed_out() {
+                return Err(Error::Busy(
+                    "all connections for reading are in use: ask again, or ask for less at a time".to_owned(),
+                ));
+            }
+        }
+        state.lent += 1;
+        if let Some(link) = state.idle.pop() {
+            return Ok(link);
+        }
+        drop(state);
+        Link::open(&self.target, &self.node, Purpose::Read).inspect_err(|_| self.give_back(None))
+    }
+
+    fn put_back(&self, link: Link) {
+        self.give_back(link.is_whole().then_some(link));
+    }
+
+    fn give_back(&self, link: Option<Link>) {
+        let mut state = self.state.lock();
+        state.lent -= 1;
+        state.idle.extend(link);
+        self.returned.notify_one();
+    }
+
+    /// Closes all idle connections.
+    pub(super) fn clear(&self) {
+        let idle = std::mem::take(&mut self.state.lock().idle);
+        idle.into_iter().for_each(Link::close);
+    }
+}

@@ -1,0 +1,237 @@
+//! The [`Store`] of this backend: writes go to the writer's queue, reads to blocking threads.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use model::{Body, MessageId, NameId, RowId, SendId, Term, Timestamp};
+
+use super::link::Link;
+use super::options::{Options, Target};
+use super::readers::Readers;
+use super::tables::Tables;
+use super::{control, integrity, segment};
+use crate::desk::{Answers, Command, Desk};
+use crate::segments::{Span, View};
+use crate::views::{
+    DeadLetter, DeadLetterFilter, Leader, MessageDetail, MessageFilter, OpenMessage, OpenRouted, OpenSend,
+    Page, Summary,
+};
+use crate::{Census, Desired, DropReport, Error, NameKind, Store, Unit, WorkMessage};
+
+/// What the writer, the keeper and the readers share.
+pub(super) struct Shared {
+    pub(super) options: Options,
+    pub(super) target: Target,
+    pub(super) readers: Readers,
+    /// Set once the writer has ended in order: nothing that it did not answer was written.
+    pub(super) closed: Arc<AtomicBool>,
+}
+
+impl Shared {
+    pub(super) fn new(options: Options, target: Target) -> Shared {
+        let readers = Readers::new(target.clone(), options.node.clone(), options.readers_max);
+        Shared {
+            options,
+            target,
+            readers,
+            closed: Arc::default(),
+        }
+    }
+}
+
+/// The store in a PostgreSQL database. Dropping it commits what is queued; [`Store::close`] also says whether
+/// that worked.
+pub struct PostgresStore {
+    // The desk first: it waits for the writer, which uses the rest.
+    desk: Desk,
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresStore")
+            .field("place", &self.shared.target.place)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PostgresStore {
+    pub(super) fn new(shared: Arc<Shared>, desk: Desk) -> PostgresStore {
+        PostgresStore { desk, shared }
+    }
+
+    /// Removes whole segments, oldest first, whose messages are all disposed of and were all received
+    /// before `received_before`. Refused when `term` does not lead.
+    pub async fn drop_segments(&self, term: Term, received_before: Timestamp) -> Result<DropReport, Error> {
+        self.desk
+            .ask(|reply| Command::Drop(term, received_before, reply))
+            .await
+    }
+
+    /// Segments that live, the open one included, and how many of them are known to hold nothing open.
+    pub async fn segments(&self) -> Result<(usize, usize), Error> {
+        let catalog = self.read(segment::catalog).await?;
+        let drained = catalog.segments.iter().filter(|segment| segment.drained).count();
+        Ok((catalog.segments.len(), drained))
+    }
+
+    /// Runs to its end on a blocking thread, whether or not somebody still waits for it.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl Fn(&mut Link) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || shared.readers.with(read))
+            .await
+            .map_err(|error| Error::Database {
+                doing: "reading on a blocking thread",
+                source: Box::new(error),
+            })?
+    }
+
+    async fn view<T: Send + 'static>(
+        &self,
+        read: impl Fn(&mut View<Tables<'_>>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.read(move |link| {
+            let catalog = segment::catalog(link)?;
+            read(&mut View::new(Tables::new(link, catalog)))
+        })
+        .await
+    }
+}
+
+fn span(name: NameId, after: i64, upto: i64, limit: usize) -> Span {
+    Span {
+        name: Some(name),
+        after,
+        upto,
+        limit,
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn acquire(&self, node: &str) -> Result<Term, Error> {
+        let node = node.to_owned();
+        self.desk.ask(|reply| Command::Acquire(node, reply)).await
+    }
+
+    async fn release(&self, term: Term) -> Result<(), Error> {
+        self.desk.ask(|reply| Command::Release(term, reply)).await
+    }
+
+    async fn leader(&self) -> Result<Option<Leader>, Error> {
+        self.read(control::leader).await
+    }
+
+    async fn name_ids(&self, names: &[(NameKind, String)]) -> Result<Vec<NameId>, Error> {
+        let names = names.to_vec();
+        self.desk.ask(|reply| Command::Names(names, reply)).await
+    }
+
+    async fn names(&self) -> Result<Vec<(NameId, NameKind, String)>, Error> {
+        self.read(control::names).await
+    }
+
+    fn submit(&self, term: Term, units: Vec<Unit>) -> BoxFuture<'static, Answers> {
+        self.desk.submit(term, units)
+    }
+
+    async fn open_messages(&self, after: MessageId, limit: usize) -> Result<Vec<OpenMessage>, Error> {
+        self.view(move |view| view.open_messages(after.raw(), limit))
+            .await
+    }
+
+    async fn open_ingress(
+        &self,
+        inbound: NameId,
+        after: MessageId,
+        upto: MessageId,
+        limit: usize,
+    ) -> Result<Vec<MessageId>, Error> {
+        self.view(move |view| view.open_ingress(span(inbound, after.raw(), upto.raw(), limit)))
+            .await
+    }
+
+    async fn open_routed(
+        &self,
+        handler: NameId,
+        after: RowId,
+        upto: RowId,
+        limit: usize,
+    ) -> Result<Vec<OpenRouted>, Error> {
+        self.view(move |view| view.open_routed(span(handler, after.0, upto.0, limit)))
+            .await
+    }
+
+    async fn open_sends(
+        &self,
+        destination: NameId,
+        after: SendId,
+        upto: SendId,
+        limit: usize,
+    ) -> Result<Vec<OpenSend>, Error> {
+        self.view(move |view| view.open_sends(span(destination, after.raw(), upto.raw(), limit)))
+            .await
+    }
+
+    async fn messages_for_work(&self, ids: &[MessageId]) -> Result<Vec<Option<WorkMessage>>, Error> {
+        let ids = ids.to_vec();
+        self.view(move |view| view.messages_for_work(&ids)).await
+    }
+
+    async fn send_bodies(&self, ids: &[SendId]) -> Result<Vec<Option<Body>>, Error> {
+        let ids = ids.to_vec();
+        self.view(move |view| view.send_bodies(&ids)).await
+    }
+
+    async fn messages(&self, filter: &MessageFilter) -> Result<Page<Summary>, Error> {
+        let filter = filter.clone();
+        self.view(move |view| view.messages(&filter)).await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<MessageDetail>, Error> {
+        self.view(move |view| view.message(id)).await
+    }
+
+    async fn dead_letters(&self, filter: &DeadLetterFilter) -> Result<Page<DeadLetter>, Error> {
+        let filter = filter.clone();
+        self.view(move |view| view.dead_letters(&filter)).await
+    }
+
+    async fn census(&self) -> Result<Census, Error> {
+        self.view(|view| view.census()).await
+    }
+
+    async fn desired(&self) -> Result<Vec<(NameId, Desired)>, Error> {
+        self.read(control::desired).await
+    }
+
+    async fn set_desired(
+        &self,
+        term: Term,
+        connection: NameId,
+        desired: Desired,
+        actor: &str,
+    ) -> Result<(), Error> {
+        let actor = actor.to_owned();
+        self.desk
+            .ask(|reply| Command::SetDesired(term, connection, desired, actor, reply))
+            .await
+    }
+
+    async fn check_integrity(&self) -> Result<Vec<String>, Error> {
+        self.read(integrity::check).await
+    }
+
+    async fn size_bytes(&self) -> Result<u64, Error> {
+        self.read(segment::all_bytes).await
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.desk.ask(Command::Close).await
+    }
+}

@@ -1,0 +1,519 @@
+//! The writer: one OS thread, one connection, every write of a message's life, in the order of the calls.
+//!
+//! It takes everything that is queued, writes it with one statement, and starts over as soon as that
+//! returned; no timer. Under load a transaction therefore grows by itself. While the database is away,
+//! everybody is told so at once; while the outcome of a commit is being found out, later calls are.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use model::{RowId, Term, Timestamp};
+use sqlx_core::row::Row;
+use sqlx_core::sql_str::AssertSqlSafe;
+use uuid::Uuid;
+
+use super::batch::{Batch, Statements, contradiction};
+use super::fault::{self, Trouble, database};
+use super::keeper::Task;
+use super::lease::{self, Lead};
+use super::link::{Link, Purpose, arguments, session_name};
+use super::notice::Warnings;
+use super::settle::Settled;
+use super::store::Shared;
+use super::{control, segment};
+use crate::desk::{Answers, Command, Job, gather};
+use crate::tally::{report, report_failure};
+use crate::{CommitError, Error, Receipt, Unit};
+
+/// After a failed attempt to connect, calls are refused without another one for this long.
+const CONNECT_PAUSE: Duration = Duration::from_millis(200);
+/// After a failed rotation the next attempt waits this long, in microseconds.
+const ROTATION_RETRY_MICROS: i64 = 5_000_000;
+/// Times that a batch is written anew: somebody had the shard's row locked, or the connection was lost.
+const ATTEMPTS: usize = 5;
+
+/// The segment that is written to.
+struct Open {
+    number: u32,
+    opened_at: i64,
+    rows: u64,
+    bytes: u64,
+    statements: Statements,
+}
+
+/// The thread's state.
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) link: Option<Link>,
+    /// The term that this store acquired last, unless it gave it up.
+    pub(super) lead: Option<Lead>,
+    /// Whether the shard's row bears `lead`'s session, as far as this connection knows.
+    pub(super) claimed: bool,
+    pub(super) next_number: u64,
+    open: Option<Open>,
+    warnings: Option<Warnings>,
+    /// Why the last attempt to connect failed, and until when that is the answer.
+    away: Option<(Instant, String)>,
+    pub(super) deferred: VecDeque<Command>,
+    keeper: Sender<Task>,
+    keeper_thread: Option<JoinHandle<()>>,
+    rotate_not_before: i64,
+}
+
+/// Why a batch was not written.
+enum Failure {
+    /// Some unit's values were refused.
+    Poison(String),
+    /// It ends all units alike.
+    End(CommitError),
+}
+
+impl Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        link: Link,
+        keeper: Sender<Task>,
+        keeper_thread: JoinHandle<()>,
+    ) -> Writer {
+        Writer {
+            shared,
+            link: Some(link),
+            lead: None,
+            claimed: false,
+            next_number: 1,
+            open: None,
+            warnings: None,
+            away: None,
+            deferred: VecDeque::new(),
+            keeper,
+            keeper_thread: Some(keeper_thread),
+            rotate_not_before: i64::MIN,
+        }
+    }
+
+    /// Runs until every sender is gone or a close was asked for.
+    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        while let Some(command) = self.deferred.pop_front().or_else(|| commands.recv().ok()) {
+            match command {
+                Command::Submit(first) => {
+                    let (jobs, next) = gather(first, commands);
+                    self.deferred.extend(next);
+                    self.commit(jobs, commands);
+                }
+                Command::Close(reply) => {
+                    self.stop();
+                    self.shared.closed.store(true, Ordering::Release);
+                    let _ = reply.send(Ok(()));
+                    return;
+                }
+                Command::Drop(term, before, reply) => {
+                    // Takes a while and needs nothing of this thread.
+                    let _ = self.keeper.send(Task::Drop(term, before, reply));
+                }
+                other => self.administer(other),
+            }
+        }
+        self.stop();
+    }
+
+    fn administer(&mut self, command: Command) {
+        // Nobody may be waiting for the answer any more; that is no fault.
+        match command {
+            Command::Acquire(node, reply) => {
+                let _ = reply.send(self.acquire(&node));
+            }
+            Command::Release(term, reply) => {
+                let _ = reply.send(self.release(term));
+            }
+            Command::Names(names, reply) => {
+                let ids = self.with_link(|link| control::name_ids(link, &names));
+                let _ = reply.send(ids);
+            }
+            Command::SetDesired(term, connection, desired, actor, reply) => {
+                let now = self.now();
+                let done =
+                    self.with_link(|link| control::set_desired(link, term, connection, desired, &actor, now));
+                let _ = reply.send(done);
+            }
+            Command::Submit(_) | Command::Close(_) | Command::Drop(..) => {}
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.shared.options.clock.now()
+    }
+
+    /// Runs an administrative call, once more on a new connection if the old one turns out to be gone. Each
+    /// of them may be repeated without harm.
+    fn with_link<T>(&mut self, call: impl Fn(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
+        let mut again = true;
+        loop {
+            let link = self.connected().map_err(Error::Refused)?;
+            match call(link) {
+                Err(error) if again && fault::is_worth_another_try(&error) => {
+                    self.link = None;
+                    again = false;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn acquire(&mut self, node: &str) -> Result<Term, Error> {
+        let now = self.now();
+        self.lead = None;
+        let lead = self.with_link(|link| lease::acquire(link, node, now))?;
+        self.lead = Some(lead);
+        self.claimed = true;
+        self.next_number = 1;
+        self.find_open()?;
+        let _ = self.keeper.send(Task::KeepHouse);
+        Ok(lead.term)
+    }
+
+    fn release(&mut self, term: Term) -> Result<(), Error> {
+        self.with_link(|link| lease::release(link, term))?;
+        if self.lead.is_some_and(|lead| lead.term == term) {
+            self.lead = None;
+        }
+        Ok(())
+    }
+
+    /// The connection, made anew when there is none; the error says what to do.
+    fn connected(&mut self) -> Result<&mut Link, String> {
+        if !self.link.as_ref().is_some_and(Link::is_whole) {
+            self.link = None;
+            self.claimed = false;
+            if let Some((until, why)) = &self.away
+                && Instant::now() < *until
+            {
+                return Err(why.clone());
+            }
+            match self.connect() {
+                Ok(link) => self.link = Some(link),
+                Err(error) => {
+                    let why = format!("{error}; writing goes on by itself");
+                    self.away = Some((Instant::now() + CONNECT_PAUSE, why.clone()));
+                    return Err(why);
+                }
+            }
+            self.away = None;
+        }
+        Ok(self.link.as_mut().expect("it was put there just now"))
+    }
+
+    pub(super) fn connect(&self) -> Result<Link, Error> {
+        let node = &self.shared.options.node;
+        let mut link = Link::open(&self.shared.target, node, Purpose::Write)?;
+        if let Some(lead) = &self.lead {
+            let _ = link.name_session(&session_name(Purpose::Write, Some(lead.term.epoch.0), node));
+        }
+        Ok(link)
+    }
+
+    /// Looks which segment is written to, and how large it is.
+    pub(super) fn find_open(&mut self) -> Result<(), Error> {
+        let link = self.connected().map_err(Error::Refused)?;
+        let newest = segment::catalog(link)?.segments.pop();
+        let newest =
+            newest.ok_or_else(|| Error::Refused("the store has no segment to write to".to_owned()))?;
+        let bytes = segment::bytes(link, newest.number)?;
+        let same = self.open.take().filter(|open| open.number == newest.number);
+        self.open = Some(match same {
+            Some(open) => open,
+            None => Open {
+                number: newest.number,
+                opened_at: newest.opened_at,
+                rows: 0,
+                bytes,
+                statements: Statements::of(newest.number),
+            },
+        });
+        Ok(())
+    }
+
+    /// Connected, and the shard's row bears this connection's session.
+    fn ready(&mut self) -> Result<Lead, CommitError> {
+        self.connected().map_err(CommitError::Unavailable)?;
+        let Some(mut lead) = self.lead else {
+            return Err(CommitError::Fenced);
+        };
+        if !self.claimed {
+            lead.session = Uuid::new_v4();
+            let link = self.connected().map_err(CommitError::Unavailable)?;
+            match lease::claim(link, &lead) {
+                Ok(true) => {}
+                Ok(false) => return Err(CommitError::Fenced),
+                Err(error) => return Err(CommitError::Unavailable(self.no_longer(&error))),
+            }
+            self.lead = Some(lead);
+            self.claimed = true;
+            self.open = None;
+        }
+        if self.open.is_none() {
+            self.find_open()
+                .map_err(|error| CommitError::Unavailable(explain(&error)))?;
+        }
+        Ok(lead)
+    }
+
+    /// Gives the connection up after an error with nothing in flight; says why nothing can be written.
+    fn no_longer(&mut self, error: &sqlx_core::error::Error) -> String {
+        self.link = None;
+        match fault::trouble(error) {
+            Trouble::Values(text) | Trouble::Denied(text) => text,
+            Trouble::Lost(text) => {
+                format!("the connection to the database broke ({text}); writing goes on by itself")
+            }
+        }
+    }
+
+    fn commit(&mut self, jobs: Vec<Job>, commands: &Receiver<Command>) {
+        let mut answers: Vec<Answers> = jobs
+            .iter()
+            .map(|job| Vec::with_capacity(job.units.len()))
+            .collect();
+        let mut ours: Vec<(usize, &Unit)> = Vec::new();
+        let mut places: Vec<(usize, usize)> = Vec::new();
+        for (index, job) in jobs.iter().enumerate() {
+            let leads = self.lead.is_some_and(|lead| lead.term == job.term);
+            for unit in &job.units {
+                if leads {
+                    places.push((index, answers[index].len()));
+                    ours.push((index, unit));
+                }
+                // A term that this store did not acquire, or gave up; the others' answers come below.
+                answers[index].push(Err(CommitError::Fenced));
+            }
+        }
+        let units: Vec<&Unit> = ours.into_iter().map(|(_, unit)| unit).collect();
+        let mut outcomes = Vec::with_capacity(units.len());
+        self.write(&units, &mut outcomes, commands);
+        for ((job, unit), outcome) in places.into_iter().zip(outcomes) {
+            answers[job][unit] = outcome;
+        }
+        for (job, answers) in jobs.into_iter().zip(answers) {
+            let _ = job.reply.send(answers);
+        }
+        self.keep_house();
+    }
+
+    /// Writes units in order and adds an answer for each. When values are refused, the units are parted
+    /// until the offender stands alone. Once one cannot be written at all, none behind it is.
+    fn write(&mut self, units: &[&Unit], outcomes: &mut Answers, commands: &Receiver<Command>) {
+        if units.is_empty() {
+            return;
+        }
+        let failure = match self.try_write(units, commands) {
+            Ok(answers) => return outcomes.extend(answers),
+            Err(failure) => failure,
+        };
+        match failure {
+            Failure::Poison(text) if units.len() == 1 => outcomes.push(Err(CommitError::Rejected(text))),
+            Failure::Poison(_) => {
+                let (left, right) = units.split_at(units.len() / 2);
+                self.write(left, outcomes, commands);
+                match outcomes.last() {
+                    Some(Err(end)) if !matches!(end, CommitError::Rejected(_)) => {
+                        let end = end.clone();
+                        outcomes.extend(right.iter().map(|_| Err(end.clone())));
+                    }
+                    _ => self.write(right, outcomes, commands),
+                }
+            }
+            Failure::End(end) => {
+                report_failure(&end);
+                outcomes.extend(units.iter().map(|_| Err(end.clone())));
+            }
+        }
+    }
+
+    /// All of these units in one transaction.
+    fn try_write(&mut self, units: &[&Unit], commands: &Receiver<Command>) -> Result<Answers, Failure> {
+        let begun = Instant::now();
+        let at = self.now();
+        let lead = self.ready().map_err(Failure::End)?;
+        let mut batch = Batch::new(lead.term.epoch, at, self.next_number);
+        let mut written = 0;
+        let answers: Answers = units
+            .iter()
+            .map(|unit| match contradiction(unit) {
+                Some(text) => Err(CommitError::Rejected(text.to_owned())),
+                None => {
+                    written += 1;
+                    Ok(Receipt {
+                        at,
+                        rows: batch.add(unit),
+                    })
+                }
+            })
+            .collect();
+        if batch.next >= 1 << model::ids::COUNTER_BITS {
+            let text = "this leadership has used up its numbers: restart the node";
+            return Err(Failure::End(CommitError::Unavailable(text.to_owned())));
+        }
+        // Numbers are not used again, whatever becomes of the rows.
+        self.next_number = batch.next;
+        self.append(&batch, commands)?;
+        if let Some(open) = &mut self.open {
+            open.rows += batch.tally.total();
+            open.bytes += batch.bytes;
+        }
+        report(begun.elapsed(), written, batch.tally);
+        Ok(answers)
+    }
+
+    /// Writes a batch until it is written, or it is certain that it is not.
+    fn append(&mut self, batch: &Batch<'_>, commands: &Receiver<Command>) -> Result<(), Failure> {
+        for _ in 0..ATTEMPTS {
+            let lead = self.ready().map_err(Failure::End)?;
+            match self.execute(batch, &lead) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    // Ours, and locked by someone for a moment? Or another's? The row tells once it is free.
+                    let link = self
+                        .connected()
+                        .map_err(|text| Failure::End(CommitError::Unavailable(text)))?;
+                    match lease::holds(link, &lead) {
+                        Ok(true) => {}
+                        Ok(false) => return Err(Failure::End(CommitError::Fenced)),
+                        Err(error) => {
+                            let text = self.no_longer(&error);
+                            return Err(Failure::End(CommitError::Unavailable(text)));
+                        }
+                    }
+                }
+                Err(Trouble::Values(text)) => return Err(Failure::Poison(text)),
+                Err(Trouble::Denied(text)) => {
+                    // A new connection may reach a server that can write.
+                    self.link = None;
+                    return Err(Failure::End(CommitError::Unavailable(text)));
+                }
+                Err(Trouble::Lost(text)) => match self.settle(batch.landmark(), &text, commands) {
+                    Settled::Written => return Ok(()),
+                    Settled::NotWritten => {}
+                    Settled::Fenced => return Err(Failure::End(CommitError::Fenced)),
+                    Settled::GivenUp(text) => return Err(Failure::End(CommitError::Unknown(text))),
+                },
+            }
+        }
+        let text =
+            "the database keeps losing the connection, or another session keeps locking the shard's row";
+        Err(Failure::End(CommitError::Unavailable(format!(
+            "{text}; writing goes on by itself"
+        ))))
+    }
+
+    /// One round trip; false when the claim found no row.
+    fn execute(&mut self, batch: &Batch<'_>, lead: &Lead) -> Result<bool, Trouble> {
+        let (Some(link), Some(open)) = (&mut self.link, &self.open) else {
+            return Err(Trouble::Denied("there is no connection".to_owned()));
+        };
+        let (sql, values) = batch
+            .statement(lead, &open.statements)
+            .map_err(|error| fault::trouble(&error))?;
+        let patience = self.shared.options.commit_patience;
+        let warnings = self.warnings.get_or_insert_with(Warnings::new);
+        let (rows, warning) = warnings.during(|| link.rows_within(patience, AssertSqlSafe(sql), values));
+        let rows = rows.map_err(|error| fault::trouble(&error))?;
+        if let Some(warning) = warning {
+            // A cancelled wait for a standby: committed here, and perhaps nowhere else.
+            return Err(Trouble::Lost(warning));
+        }
+        let owned = rows.first().map(|row| row.try_get::<bool, _>(0));
+        owned
+            .transpose()
+            .map(|owned| owned == Some(true))
+            .map_err(|error| fault::trouble(&error))
+    }
+
+    pub(super) fn open_number(&self) -> Option<u32> {
+        self.open.as_ref().map(|open| open.number)
+    }
+
+    /// What is due between two transactions.
+    fn keep_house(&mut self) {
+        let now = self.now();
+        if now.0 < self.rotate_not_before || !self.claimed {
+            return;
+        }
+        let options = &self.shared.options;
+        let full = self.open.as_ref().is_some_and(|open| {
+            let old = now.since(Timestamp(open.opened_at)) >= options.segment_age_max;
+            open.rows >= options.segment_rows_max
+                || open.bytes >= options.segment_bytes_max
+                || (old && open.rows > 0)
+        });
+        if full && let Err(error) = self.rotate(now) {
+            tracing::warn!(%error, "a new segment could not be opened; the old one goes on");
+            self.rotate_not_before = now.0 + ROTATION_RETRY_MICROS;
+        }
+    }
+
+    /// Goes on in the segment that was made ahead. Should the connection break in between, taking the
+    /// shard's row anew tells which segment is the newest.
+    fn rotate(&mut self, now: Timestamp) -> Result<(), Error> {
+        let (Some(lead), Some(link)) = (self.lead, self.link.as_mut()) else {
+            return Ok(());
+        };
+        let doing = database("opening the next segment");
+        let next = segment::make_ahead(link, now)?;
+        let first = RowId::pack(lead.term.epoch, self.next_number).0;
+        let values = arguments!(
+            lead.term.epoch.0 as i32,
+            lead.term.id,
+            lead.session,
+            next as i32,
+            first,
+            now.0
+        );
+        let opened = link.rows(
+            "WITH own AS (SELECT 1 FROM holdfast.shard
+                 WHERE shard = 0 AND epoch = $1 AND term = $2 AND session = $3 FOR UPDATE)
+             UPDATE holdfast.segment SET first_row = $5, opened_at = $6
+             WHERE number = $4 AND opened_at IS NULL AND EXISTS (SELECT FROM own) RETURNING 1",
+            values.map_err(&doing)?,
+        );
+        let opened = opened.map_err(|error| {
+            self.link = None;
+            doing(error)
+        })?;
+        if opened.is_empty() {
+            // Not ours any more, or opened by us before the connection broke: look again before the next write.
+            self.claimed = false;
+            return Ok(());
+        }
+        self.open = Some(Open {
+            number: next,
+            opened_at: now.0,
+            rows: 0,
+            bytes: 0,
+            statements: Statements::of(next),
+        });
+        let _ = self.keeper.send(Task::KeepHouse);
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        let _ = self.keeper.send(Task::Stop);
+        if let Some(thread) = self.keeper_thread.take() {
+            let _ = thread.join();
+        }
+        self.shared.readers.clear();
+        if let Some(link) = self.link.take() {
+            link.close();
+        }
+    }
+}
+
+/// An error of looking at the segments, as the text of a refusal.
+fn explain(error: &Error) -> String {
+    match error {
+        Error::Database { source, doing } => format!("{doing}: {source}; writing goes on by itself"),
+        other => other.to_string(),
+    }
+}

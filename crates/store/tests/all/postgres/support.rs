@@ -1,0 +1,117 @@
+//! What the tests of this backend share.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use model::{Body, Disposition, MessageId, NameId, Term, Timestamp};
+use store::conformance::Fixture;
+use store::postgres::{self, Options, PostgresStore};
+use store::rows::{NewDisposition, NewMessage};
+use store::{CommitError, Entry, Error, NameKind, Receipt, Store, Unit};
+
+pub(super) fn options(url: &str, rows: Option<u64>) -> Options {
+    let mut options = Options::new(url);
+    options.segment_rows_max = rows.unwrap_or(options.segment_rows_max);
+    options
+}
+
+/// How to open a store in the database at `url`, with segments of about `rows` rows.
+pub(super) fn fixture(url: &str, rows: Option<u64>) -> Fixture {
+    let options = options(url, rows);
+    Fixture::new(move || {
+        let options = options.clone();
+        async move { Ok(Arc::new(open(options).await?) as Arc<dyn Store>) }.boxed()
+    })
+}
+
+pub(super) async fn open(options: Options) -> Result<PostgresStore, Error> {
+    tokio::task::spawn_blocking(move || postgres::open(options))
+        .await
+        .unwrap()
+}
+
+/// Waits for a condition, up to twenty seconds.
+pub(super) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition().await {
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "waited in vain until {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// From now on, appending a message with the control id `slow` to the first segment takes so long.
+pub(super) fn slow_down(database: &pgtest::Database<'_>, seconds: f64) {
+    database.sql(&format!(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+             'BEGIN PERFORM pg_sleep({seconds}); RETURN NEW; END';
+         CREATE TRIGGER slow BEFORE INSERT ON holdfast.s000001_message FOR EACH ROW
+             WHEN (NEW.control_id = 'slow') EXECUTE FUNCTION slow()"
+    ));
+}
+
+/// An open store with a term and an inbound.
+pub(super) struct Led {
+    pub(super) store: PostgresStore,
+    pub(super) term: Term,
+    pub(super) inbound: NameId,
+}
+
+impl Led {
+    pub(super) async fn open(options: Options) -> Led {
+        let store = open(options).await.unwrap();
+        let term = store.acquire("node").await.unwrap();
+        let inbound = store
+            .name_ids(&[(NameKind::Inbound, "IB_TEST".to_owned())])
+            .await
+            .unwrap()[0];
+        Led { store, term, inbound }
+    }
+
+    pub(super) fn message(&self, received_at: i64, control_id: &str) -> Entry {
+        Entry::Message(NewMessage {
+            inbound: self.inbound,
+            received_at: Timestamp(received_at),
+            control_id: Some(control_id.into()),
+            kind: Some("ADT^A01".into()),
+            source: None,
+            parent: None,
+            body: Body::from(vec![b'x'; 300]),
+        })
+    }
+
+    pub(super) fn large_message(&self, size: usize) -> Entry {
+        let mut entry = self.message(1, "large");
+        if let Entry::Message(message) = &mut entry {
+            message.body = Body::from(vec![b'x'; size]);
+        }
+        entry
+    }
+
+    /// Commits one unit.
+    pub(super) async fn commit(&self, entries: Vec<Entry>) -> Result<Receipt, CommitError> {
+        self.store
+            .submit(self.term, vec![Unit { entries }])
+            .await
+            .remove(0)
+    }
+
+    /// A message arrives and, if so asked, is disposed of.
+    pub(super) async fn arrive(&self, received_at: i64, dispose: bool) -> MessageId {
+        let receipt = self.commit(vec![self.message(received_at, "C1")]).await.unwrap();
+        let message = MessageId(receipt.rows[0]);
+        if dispose {
+            self.dispose(message).await;
+        }
+        message
+    }
+
+    pub(super) async fn dispose(&self, message: MessageId) {
+        let disposition = Disposition::Processed;
+        let entry = Entry::Disposition(NewDisposition { message, disposition });
+        self.commit(vec![entry]).await.unwrap();
+    }
+}
