@@ -65,7 +65,7 @@ pub struct Replayed {
 }
 
 /// The detail of the event that precedes sends which a replay copied.
-const TO_DESTINATION: &str = "to its destination";
+pub(crate) const TO_DESTINATION: &str = "to its destination";
 
 impl Node {
     /// Replays one message from a stage.

@@ -1,10 +1,11 @@
 //! The event trail of a message, told from its stage rows and its own events.
 
 use model::{RowId, Timestamp};
-use store::rows::HandledResult;
+use store::rows::{EventKind, HandledResult};
 use store::views::MessageDetail;
 
 use crate::node::Node;
+use crate::operator::TO_DESTINATION;
 use crate::reads::{TrailEntry, text_of};
 
 impl Node {
@@ -69,7 +70,18 @@ impl Node {
                 name(send.handler),
                 name(send.destination)
             );
-            add(send.at, 3, send.id.0, "transformed", text, None);
+            // A replay writes its event and its copies of sends in one go, the event first.
+            let copied = detail.events.iter().any(|event| {
+                event.kind == EventKind::Replayed
+                    && &*event.detail == TO_DESTINATION
+                    && event.at == send.at
+                    && event.row < send.id.0
+            });
+            if copied {
+                add(send.at, 5, send.id.0, "put back", text, None);
+            } else {
+                add(send.at, 3, send.id.0, "transformed", text, None);
+            }
             if let Some((at, result, attempts, reply)) = &send.outcome {
                 let reply = reply
                     .as_ref()

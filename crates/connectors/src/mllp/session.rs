@@ -230,8 +230,8 @@ impl Session {
         if self.context.stop.is_cancelled() {
             return Err(End::Done);
         }
-        let bytes = fragment.len();
-        tracing::warn!(connection = %self.context.name, peer = %self.peer, bytes, reason, "frame refused");
+        let kept_bytes = fragment.len(); // of a frame over the limit, its beginning
+        tracing::warn!(connection = %self.context.name, peer = %self.peer, kept_bytes, reason, "frame refused");
         self.fault(reason);
         let fragment = Bytes::copy_from_slice(&fragment);
         let recorded = self

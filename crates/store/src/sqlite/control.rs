@@ -43,17 +43,19 @@ impl Control {
         Ok(Uuid::from_bytes(id))
     }
 
-    /// Notes whether the store is closed in order; answers what was noted before.
-    pub(super) fn mark_clean(&self, clean: bool) -> Result<bool, Error> {
-        let doing = database("noting how the store was closed");
-        let before = self
-            .connection
+    /// Whether the store was closed in order.
+    pub(super) fn was_clean(&self) -> Result<bool, Error> {
+        self.connection
             .query_row("SELECT clean FROM store", [], |row| row.get(0))
-            .map_err(&doing)?;
+            .map_err(database("asking how the store was closed"))
+    }
+
+    /// Notes whether the store is closed in order.
+    pub(super) fn mark_clean(&self, clean: bool) -> Result<(), Error> {
         self.connection
             .execute("UPDATE store SET clean = ?1", [clean])
-            .map_err(&doing)?;
-        Ok(before)
+            .map_err(database("noting how the store was closed"))?;
+        Ok(())
     }
 
     pub(super) fn leader(&self) -> Result<Option<Leader>, Error> {

@@ -37,6 +37,13 @@ impl Layout {
         self.segments().join(format!("{number:06}.db"))
     }
 
+    /// The write-ahead log of a segment's file.
+    pub(super) fn log_of(&self, number: u32) -> PathBuf {
+        let mut name = self.segment(number).into_os_string();
+        name.push("-wal");
+        name.into()
+    }
+
     /// Numbers of the segment files on disk, ascending. Foreign files are passed over.
     pub(super) fn segments_on_disk(&self) -> Result<Vec<u32>, Error> {
         let unreadable = |error: std::io::Error| not_writable(&self.segments(), &error);

@@ -35,15 +35,22 @@ pub fn open(options: Options) -> Result<SqliteStore, Error> {
     let now = options.clock.now();
     let control = Control::open(&layout, now)?;
     let store = control.store_id()?;
-    let was_clean = control.mark_clean(false)?;
+    let was_clean = control.was_clean()?;
     let segments = control.segments()?;
     let shared = Arc::new(Shared::new(options, layout, Catalog { segments }));
     retention::finish_drops(&shared, &control)?;
     discard_unfinished(&shared, &control)?;
     if shared.catalog().segments.is_empty() {
         make_first(&shared, &control, store, now)?;
+    } else if !was_clean {
+        look_for_log(&shared)?;
     }
     let connection = open_all(&shared, store, was_clean, now)?;
+    let rows = count_rows(&shared, &connection)?;
+    // From here on the newest rows may stand in the log alone. Into the file itself with this: a copy of the
+    // data directory without logs must not look like a store that was closed.
+    control.mark_clean(false)?;
+    control.checkpoint()?;
 
     let (keeper, tasks) = mpsc::channel();
     let keeping = Keeper {
@@ -60,7 +67,6 @@ pub fn open(options: Options) -> Result<SqliteStore, Error> {
     for segment in full.iter().filter(|segment| !segment.sealed) {
         let _ = keeper.send(Task::Seal(segment.number, None));
     }
-    let rows = segment::count_rows(&connection).map_err(super::fault::database("counting rows"))?;
     let writer = Writer {
         shared: Arc::clone(&shared),
         store,
@@ -116,6 +122,35 @@ fn discard_unfinished(shared: &Shared, control: &Control) -> Result<(), Error> {
             .map_err(io("removing an unfinished segment"))?;
     }
     Ok(())
+}
+
+/// After an unclean end, what was committed last stands in the open segment's log alone.
+fn look_for_log(shared: &Shared) -> Result<(), Error> {
+    let Some(open) = shared.catalog().segments.last().map(|segment| segment.number) else {
+        return Ok(());
+    };
+    let log = shared.layout.log_of(open);
+    if log.exists() {
+        return Ok(());
+    }
+    let log = log.display();
+    Err(Error::Refused(format!(
+        "{log} is missing, but the store was not closed in order: messages that were acknowledged last stand in that \
+         file alone. Put it back (a copy of a running store needs the `-wal` files too), or restore the whole data \
+         directory from one backup. If it is lost for good, make an empty file of that name: the node then starts \
+         without those messages"
+    )))
+}
+
+/// Rows of the open segment: reads every page that counts, so damage shows here.
+fn count_rows(shared: &Shared, connection: &rusqlite::Connection) -> Result<u64, Error> {
+    let newest = shared
+        .catalog()
+        .segments
+        .last()
+        .map_or(0, |segment| segment.number);
+    let file = shared.layout.segment(newest);
+    segment::count_rows(connection).map_err(super::fault::opening(&file))
 }
 
 fn make_first(shared: &Shared, control: &Control, store: Uuid, now: Timestamp) -> Result<(), Error> {

@@ -89,7 +89,10 @@ impl Writer {
                 other => self.administer(other),
             }
         }
-        self.stop_keeper();
+        // Dropped without a close: the connections' ends move the logs into the files all the same.
+        if let Err(error) = self.close() {
+            tracing::warn!(%error, "the store was not closed in order");
+        }
     }
 
     fn administer(&mut self, command: Command) {
@@ -138,6 +141,8 @@ impl Writer {
         segment::write_term(&self.connection, Some(term))
             .map_err(database("voiding the claims of older terms"))?;
         self.control.lead(term, node, self.now())?;
+        // Into the file itself: an epoch must not be given out twice by a copy that lacks the log.
+        self.control.checkpoint()?;
         self.numbering = Some((term.epoch, 1));
         Ok(term)
     }

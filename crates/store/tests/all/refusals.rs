@@ -42,6 +42,17 @@ type Damage = (&'static str, fn(&Path), &'static [&'static str]);
 
 const DAMAGES: &[Damage] = &[
     (
+        "the pages of the newest segment's rows are overwritten",
+        |d| {
+            let file = newest(d);
+            let mut bytes = fs::read(&file).unwrap();
+            let rows = bytes.len() / 3..;
+            bytes[rows].fill(0xa5);
+            fs::write(file, bytes).unwrap();
+        },
+        &["segments/", "damaged", "backup"],
+    ),
+    (
         "the control file is overwritten",
         |d| fs::write(d.join("control.db"), vec![b'#'; 20_000]).unwrap(),
         &["control.db", "damaged", "backup"],
@@ -92,6 +103,7 @@ const DAMAGES: &[Damage] = &[
             let from = 8192 * 3;
             bytes[from..].fill(0x55);
             fs::write(&file, bytes).unwrap();
+            fs::write(file.with_extension("db-wal"), "").unwrap();
         },
         &["damaged", "backup"],
     ),
@@ -202,6 +214,35 @@ fn a_directory_in_use_names_who_holds_it() {
         matches!(&error, Error::Busy(text) if text.contains(&pid)),
         "{error}"
     );
+}
+
+#[test]
+fn a_copy_of_a_running_store_without_its_logs_is_refused() {
+    let (running, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::create_dir(copy.path().join("segments")).unwrap();
+    let mut kept = Vec::new();
+    block_on(async {
+        let led = Led::open(options(running.path(), None)).await;
+        led.arrive(3, true).await;
+        for entry in ["control.db", "segments/000001.db"] {
+            fs::copy(running.path().join(entry), copy.path().join(entry)).unwrap();
+        }
+        kept.push(led); // not closed
+        let error = sqlite::open(options(copy.path(), None))
+            .err()
+            .expect("the log is missing");
+        let text = error.to_string();
+        assert!(matches!(error, Error::Refused(_)), "{text}");
+        for word in ["000001.db-wal is missing", "Put it back", "empty file"] {
+            assert!(text.contains(word), "{text}");
+        }
+        // The way out that it names works, and leads under a newer epoch than before.
+        fs::write(copy.path().join("segments/000001.db-wal"), "").unwrap();
+        let before = kept[0].store.leader().await.unwrap().unwrap().epoch;
+        let again = Led::open(options(copy.path(), None)).await;
+        assert_eq!(again.store.census().await.unwrap().messages, 0);
+        assert!(again.store.leader().await.unwrap().unwrap().epoch > before);
+    });
 }
 
 #[test]
