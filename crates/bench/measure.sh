@@ -5,6 +5,8 @@
 #   crates/bench/measure.sh [LANES] [WINDOW] [COUNT] [extra arguments of `holdfast load`]
 #   crates/bench/measure.sh 10 - 15000 --rate 500
 #
+# HOLDFAST_STORE__BACKEND=postgres and HOLDFAST_STORE__URL measure a node on a database server that runs already.
+#
 # Needs a release build (`cargo build --release`). Prints the load tool's report, and the node's CPU seconds and
 # resident memory on the way and at the end.
 set -euo pipefail
