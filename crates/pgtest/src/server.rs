@@ -166,7 +166,8 @@ impl Server {
     }
 
     fn reload(&self, name: &str, value: &str) {
-        self.sql("postgres", "SELECT pg_reload_conf()");
+        let mut reload = programs::command("pg_ctl");
+        programs::run(reload.args(["reload", "-s", "-D"]).arg(self.data()));
         let begun = Instant::now();
         while self.sql("postgres", &format!("SHOW {name}")) != value {
             assert!(begun.elapsed() < PATIENCE, "{name} did not become {value}");

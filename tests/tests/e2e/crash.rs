@@ -12,7 +12,7 @@ use tests::wait::{self, PATIENCE};
 
 use super::site::{Site, stop};
 
-const LANES: u16 = 4;
+pub(super) const LANES: u16 = 4;
 
 /// Kills in one run of the test; `HOLDFAST_KILLS=50` for the long one.
 fn kills() -> u64 {
@@ -43,13 +43,13 @@ fn lanes() -> String {
     feed
 }
 
-struct Load {
-    site: Site,
+pub(super) struct Load {
+    pub(super) site: Site,
     inbounds: Vec<u16>,
 }
 
 impl Load {
-    async fn new() -> Result<Load> {
+    pub(super) async fn new() -> Result<Load> {
         let inbounds: Vec<u16> = (0..LANES).map(|_| tests::ports::free()).collect();
         let mut feed = lanes();
         for (lane, port) in inbounds.iter().enumerate() {
@@ -59,7 +59,7 @@ impl Load {
         Ok(Load { site, inbounds })
     }
 
-    fn sender(&self, pace: Pace) -> Result<Sender> {
+    pub(super) fn sender(&self, pace: Pace) -> Result<Sender> {
         let mut options = sender::Options::new("", Pool::of([tests::mllp::adt("X").into()])?);
         options.to = self
             .inbounds
@@ -73,7 +73,7 @@ impl Load {
     }
 
     /// Waits until all that was acknowledged has arrived, each lane at its own partner.
-    async fn settle(&self, sent: &Record) -> Result<Reconciliation> {
+    pub(super) async fn settle(&self, sent: &Record) -> Result<Reconciliation> {
         let own_port =
             |message: bench::reconcile::Sent, port: usize| u32::from(usize::from(message.lane) == port);
         let judged = wait::until("everything acknowledged to arrive", 2 * PATIENCE, || async {
@@ -87,7 +87,7 @@ impl Load {
     }
 
     /// Waits until the sender has `more` acknowledgements than now.
-    async fn progress(&self, sender: &Sender, more: u64) -> Result<()> {
+    pub(super) async fn progress(&self, sender: &Sender, more: u64) -> Result<()> {
         let goal = sender.progress().acknowledged + more;
         let reached = wait::until("acknowledgements under load", PATIENCE, || {
             let progress = sender.progress();
@@ -103,7 +103,7 @@ impl Load {
 }
 
 /// Nothing in flight: each message has its one end and each send its outcome (I6), by the whole store's count.
-async fn drained(node: &Node<'_>) -> Result<()> {
+pub(super) async fn drained(node: &Node<'_>) -> Result<()> {
     wait::until("every message to have its end", PATIENCE, || async {
         let census = node.get("/api/v1/census").await?;
         let open = census["open"]

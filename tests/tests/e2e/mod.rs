@@ -7,5 +7,6 @@ mod functions;
 mod input;
 mod operators;
 mod partners;
+mod postgres;
 mod site;
 mod start;

@@ -410,11 +410,11 @@ impl Writer {
 
     /// One round trip; false when the claim found no row.
     fn execute(&mut self, batch: &Batch<'_>, lead: &Lead) -> Result<bool, Trouble> {
-        let (Some(link), Some(open)) = (&mut self.link, &self.open) else {
+        let (Some(link), Some(open)) = (&mut self.link, &mut self.open) else {
             return Err(Trouble::Denied("there is no connection".to_owned()));
         };
         let (sql, values) = batch
-            .statement(lead, &open.statements)
+            .statement(lead, &mut open.statements)
             .map_err(|error| fault::trouble(&error))?;
         let patience = self.shared.options.commit_patience;
         let warnings = self.warnings.get_or_insert_with(Warnings::new);
