@@ -221,6 +221,14 @@ async fn an_unknown_setting_in_the_environment_is_refused() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_variable_that_nobody_reads_is_refused() -> Result<()> {
+    let site = Site::relay().await?;
+    let plan = Plan::new(&site.repository).setting("HOLDFAST_STORE_DIRECTORY", "elsewhere");
+    let (_, said) = plan.refused().await?;
+    says(&said, &["HOLDFAST_STORE_DIRECTORY", "HOLDFAST_STORE__DIRECTORY"])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repository_without_settings_runs_on_the_defaults() -> Result<()> {
     let site = Site::relay().await?;
     fs::remove_file(site.repository.root().join("holdfast.toml"))?;
