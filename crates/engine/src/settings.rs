@@ -10,11 +10,21 @@ use figment::{Figment, Provider};
 use model::problem::{Problem, Span};
 use serde::{Deserialize, Serialize};
 
+mod check;
+mod variables;
+
 const PREFIX: &str = "HOLDFAST_";
 /// Environment names with this prefix are values for `env()`, not settings.
 const VALUE_PREFIX: &str = "HOLDFAST_VALUE_";
 /// The one setting that is a secret: it is read from the environment only, and shown nowhere.
 const STORE_PASSWORD: &str = "HOLDFAST_STORE__PASSWORD";
+
+/// The file of settings, at the root of a config repository.
+const FILE: &str = "holdfast.toml";
+/// The code of a problem whose line holds a secret.
+const SECRET: &str = "secret-in-file";
+const SECRET_HINT: &str = "remove it, and change the secret where it is used: no setting takes one. A connection reads its own \
+                           with `env(\"...\")`, from the environment variable HOLDFAST_VALUE_<KEY>";
 
 /// All settings, checked.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -138,29 +148,43 @@ pub struct Origin {
 
 /// Loads the settings of the config repository at `root`. Reports all problems at once.
 pub fn load(root: &Path, overrides: &Overrides) -> Result<(Settings, Vec<Origin>), Vec<Problem>> {
-    let file = root.join("holdfast.toml");
-    let figment = layers(&file, overrides);
-    let problems = unknown_keys(&figment, &file);
-    if !problems.is_empty() {
-        return Err(problems);
+    let file = root.join(FILE);
+    let mut problems = Vec::new();
+    let text = match std::fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => {
+            let message = format!("holdfast.toml cannot be read: {error}");
+            problems.push(Problem::error("unreadable-file", message));
+            String::new()
+        }
+    };
+    if let Err(error) = text.parse::<toml::Table>() {
+        let message = format!("holdfast.toml is not valid TOML: {}", error.message());
+        problems.push(Problem::error("bad-toml", message));
     }
-    let settings: Settings = figment.extract().map_err(|error| {
-        error
-            .into_iter()
-            .map(|error| Problem::error("bad-setting", error.to_string()))
-            .collect::<Vec<_>>()
-    })?;
-    let problems = check(&settings);
+    // What is wrong with the file itself hides nothing of the other sources.
+    let usable = file.exists() && problems.is_empty();
+    let figment = layers(usable.then_some(&file), overrides);
+    let sources = Sources {
+        figment: &figment,
+        text: &text,
+    };
+    problems.extend(variables::unknown(std::env::vars(), &known_keys()));
+    problems.extend(sources.unknown_keys());
+    problems.extend(sources.passwords());
+    let (settings, found) = sources.settings();
+    problems.extend(found);
     if problems.is_empty() {
-        Ok((settings, origins(&figment)))
+        Ok((settings, sources.origins()))
     } else {
         Err(problems)
     }
 }
 
-fn layers(file: &Path, overrides: &Overrides) -> Figment {
+fn layers(file: Option<&PathBuf>, overrides: &Overrides) -> Figment {
     let mut figment = Figment::from(Serialized::defaults(Settings::default()));
-    if file.exists() {
+    if let Some(file) = file {
         figment = figment.merge(Toml::file_exact(file));
     }
     // Only `HOLDFAST_<SECTION>__<KEY>`: HOLDFAST_ENV and HOLDFAST_VALUE_... are not settings.
@@ -220,188 +244,174 @@ fn flatten(figment: &Figment) -> Vec<(String, figment::value::Value)> {
     let Ok(data) = figment.data() else { return leaves };
     for (section, value) in data.into_values().flatten() {
         match value.as_dict() {
-            Some(dict) => leaves.extend(
+            Some(dict) if !dict.is_empty() => leaves.extend(
                 dict.iter()
                     .map(|(key, value)| (format!("{section}.{key}"), value.clone())),
             ),
-            None => leaves.push((section, value)),
+            _ => leaves.push((section, value)),
         }
     }
     leaves
 }
 
-fn unknown_keys(figment: &Figment, file: &Path) -> Vec<Problem> {
-    let known = known_keys();
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    let mut problems: Vec<Problem> = flatten(figment)
-        .into_iter()
-        .filter(|(key, _)| !known.contains(key))
-        .map(|(key, value)| unknown_key(figment, &known, &key, &value, &text))
-        .collect();
-    if let Err(error) = text.parse::<toml::Table>() {
-        problems.push(Problem::error(
-            "bad-toml",
-            format!("holdfast.toml is not valid TOML: {}", error.message()),
-        ));
-    }
-    problems
+/// All that was given, and the text of `holdfast.toml`.
+struct Sources<'a> {
+    figment: &'a Figment,
+    text: &'a str,
 }
 
-fn unknown_key(
-    figment: &Figment,
-    known: &[String],
-    key: &str,
-    value: &figment::value::Value,
-    text: &str,
-) -> Problem {
-    let leaf = key.rsplit('.').next().unwrap_or(key);
-    let secret = ["password", "secret", "token", "private_key"]
-        .iter()
-        .any(|word| leaf.contains(word));
-    let from = figment
-        .get_metadata(value.tag())
-        .map_or("?".to_owned(), |metadata| metadata.name.to_string());
-    let mut problem = if secret {
-        Problem::error(
-            "secret-in-file",
-            format!("`{key}` looks like a secret, and {from} is no place for one"),
-        )
-        .suggest(match key {
-            "store.password" => format!("give it as the environment variable {STORE_PASSWORD}"),
-            _ => format!(
-                "give it as the environment variable {VALUE_PREFIX}{}",
-                leaf.to_ascii_uppercase()
-            ),
-        })
-    } else {
-        Problem::error(
+impl Sources<'_> {
+    fn unknown_keys(&self) -> Vec<Problem> {
+        let known = known_keys();
+        // An empty section of ours is no leaf, and no fault.
+        let is_section = |key: &str| known.iter().any(|known| known.split('.').next() == Some(key));
+        flatten(self.figment)
+            .into_iter()
+            .filter(|(key, value)| !(known.contains(key) || (is_section(key) && value.as_dict().is_some())))
+            .map(|(key, value)| self.unknown_key(&known, &key, &value))
+            .collect()
+    }
+
+    fn unknown_key(&self, known: &[String], key: &str, value: &figment::value::Value) -> Problem {
+        let from = self.from(key, value);
+        let leaf = key.rsplit('.').next().unwrap_or(key);
+        if script::secrets::is_secret(leaf) {
+            let message = format!("`{key}` looks like a secret, and {from} is no place for one");
+            let hint = match key {
+                "store.password" => format!("give it as the environment variable {STORE_PASSWORD}"),
+                _ => SECRET_HINT.to_owned(),
+            };
+            return self.place(key, value, Problem::error(SECRET, message).suggest(hint));
+        }
+        let mut problem = Problem::error(
             "unknown-setting",
             format!("`{key}` (from {from}) is not a setting"),
-        )
-    };
-    if !secret {
+        );
         let near = known
             .iter()
             .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
         if let Some(near) = near.filter(|near| strsim::jaro_winkler(near, key) > 0.8) {
             problem = problem.suggest(format!("did you mean `{near}`?"));
         }
+        self.place(key, value, problem)
     }
-    let line = text.lines().position(|line| line.trim_start().starts_with(leaf));
-    if let Some(line) = line {
-        let number = u32::try_from(line + 1).unwrap_or(1);
-        let source = text.lines().nth(line).unwrap_or_default().to_owned();
-        let column = source.len() - source.trim_start().len() + 1;
-        problem.source_line = (!secret).then_some(source); // a secret's line is not echoed
-        problem = problem.at(Span {
-            file: "holdfast.toml".to_owned(),
-            line: number,
-            column: u32::try_from(column).unwrap_or(1),
-            width: u32::try_from(leaf.len()).unwrap_or(1),
-        });
+
+    /// Addresses in the file that hold a password.
+    fn passwords(&self) -> Vec<Problem> {
+        flatten(self.figment)
+            .into_iter()
+            .filter(|(key, value)| self.from(key, value) == FILE)
+            .filter(|(_, value)| value.as_str().is_some_and(script::secrets::in_address))
+            .map(|(key, value)| {
+                let message =
+                    format!("`{key}` is an address with a password in it, and {FILE} is no place for one");
+                self.place(&key, &value, Problem::error(SECRET, message).suggest(SECRET_HINT))
+            })
+            .collect()
     }
-    problem
-}
 
-fn check(settings: &Settings) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut refuse = |bad: bool, text: String, advice: &str| {
-        if bad {
-            problems.push(Problem::error("bad-setting", text).suggest(advice));
-        }
-    };
-    let id = &settings.node.id;
-    refuse(
-        id.is_empty() || id.len() > 63 || !id.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)),
-        format!("node.id `{id}` is not an id"),
-        "use 1 to 63 letters, digits, `-`, `_` or `.`",
-    );
-    let backend = settings.store.backend.as_str();
-    refuse(
-        !["sqlite", "postgres"].contains(&backend),
-        format!("store.backend `{backend}` is not in this release"),
-        "use `sqlite` or `postgres`",
-    );
-    refuse(
-        backend == "postgres" && settings.store.url.is_empty(),
-        "store.backend is `postgres`, but store.url does not say where the database is".to_owned(),
-        "write postgres://user@host:port/database",
-    );
-    refuse(
-        holds_password(&settings.store.url),
-        "store.url holds a password, and it is no place for one".to_owned(),
-        "leave it out, and give it as the environment variable HOLDFAST_STORE__PASSWORD",
-    );
-    refuse(
-        settings.store.segment_mb < 8,
-        "store.segment_mb is too small".to_owned(),
-        "use at least 8",
-    );
-    refuse(
-        settings.engine.memory_mb < 8,
-        "engine.memory_mb is too small".to_owned(),
-        "use at least 8",
-    );
-    refuse(
-        settings.engine.lane_rows < 64,
-        "engine.lane_rows is too small".to_owned(),
-        "use at least 64",
-    );
-    let loopback = settings
-        .api
-        .bind
-        .parse::<std::net::SocketAddr>()
-        .is_ok_and(|address| address.ip().is_loopback());
-    refuse(
-        !loopback,
-        format!(
-            "api.bind `{}` is not a loopback address with a port",
-            settings.api.bind
-        ),
-        "use 127.0.0.1:<port>: this release serves its API on loopback only, because it has no sign-in yet",
-    );
-    refuse(
-        !["text", "json"].contains(&settings.log.format.as_str()),
-        format!("log.format `{}` is not known", settings.log.format),
-        "use `text` or `json`",
-    );
-    problems
-}
-
-/// Whether a URL has a password in front of its host or among its options.
-fn holds_password(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
-    user.contains(':') || rest.contains("password=")
-}
-
-fn origins(figment: &Figment) -> Vec<Origin> {
-    let mut origins: Vec<Origin> = flatten(figment)
-        .into_iter()
-        .map(|(key, value)| {
-            let from = figment
-                .get_metadata(value.tag())
-                .map_or("default".to_owned(), |metadata| {
-                    if metadata.name.contains("Settings") {
-                        "default".to_owned()
-                    } else if metadata.name.contains("environment") {
-                        format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
-                    } else if metadata.name.contains("TOML") {
-                        "holdfast.toml".to_owned()
-                    } else {
-                        metadata.name.to_string()
-                    }
-                });
-            Origin {
-                key,
-                value: show(&value),
-                from,
+    /// The settings, with the default in place of each value that cannot be used.
+    fn settings(&self) -> (Settings, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let mut sound = Figment::from(Serialized::defaults(Settings::default()));
+        let defaults: BTreeMap<String, figment::value::Value> = flatten(&sound).into_iter().collect();
+        let given = flatten(self.figment);
+        for (key, value) in &given {
+            let Some(default) = defaults.get(key) else {
+                continue;
+            };
+            let with = sound.clone().merge(CommandLine(key.clone(), value.clone()));
+            if with.extract::<Settings>().is_ok() {
+                sound = with;
+                continue;
             }
+            let wanted = match default.as_str() {
+                Some(_) => "a text",
+                None => "a whole number, 0 or more",
+            };
+            let (shown, from) = (show(value), self.from(key, value));
+            let message = format!("`{key}` wants {wanted}, not `{shown}` (from {from})");
+            problems.push(self.place(key, value, Problem::error("bad-setting", message)));
+        }
+        let settings: Settings = sound.extract().unwrap_or_default();
+        for (key, problem) in check::check(&settings) {
+            problems.push(match given.iter().find(|(given, _)| given == key) {
+                Some((key, value)) => self.place(key, value, problem),
+                None => problem,
+            });
+        }
+        (settings, problems)
+    }
+
+    /// Where a value came from, in words.
+    fn from(&self, key: &str, value: &figment::value::Value) -> String {
+        let Some(metadata) = self.figment.get_metadata(value.tag()) else {
+            return "default".to_owned();
+        };
+        if metadata.name.contains("Settings") {
+            "default".to_owned()
+        } else if metadata.name.contains("environment") {
+            format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
+        } else if metadata.name.contains("TOML") {
+            FILE.to_owned()
+        } else {
+            metadata.name.to_string()
+        }
+    }
+
+    /// The problem with its place in the file, when it came from there. A secret's line is not quoted.
+    fn place(&self, key: &str, value: &figment::value::Value, mut problem: Problem) -> Problem {
+        if self.from(key, value) != FILE {
+            return problem;
+        }
+        let Some((line, column, width)) = locate(self.text, key) else {
+            return problem;
+        };
+        let quoted = self.text.lines().nth(line).map(str::to_owned);
+        problem.source_line = quoted.filter(|_| problem.code != SECRET);
+        let number = |at: usize| u32::try_from(at).unwrap_or(1);
+        problem.at(Span {
+            file: FILE.to_owned(),
+            line: number(line + 1),
+            column: number(column + 1),
+            width: number(width),
         })
-        .collect();
-    origins.sort_by(|a, b| a.key.cmp(&b.key));
-    origins
+    }
+
+    fn origins(&self) -> Vec<Origin> {
+        let mut origins: Vec<Origin> = flatten(self.figment)
+            .into_iter()
+            .filter(|(_, value)| value.as_dict().is_none())
+            .map(|(key, value)| Origin {
+                value: show(&value),
+                from: self.from(&key, &value),
+                key,
+            })
+            .collect();
+        origins.sort_by(|a, b| a.key.cmp(&b.key));
+        origins
+    }
+}
+
+/// Where a key (or a section without keys) stands in the file: line and column from 0, and its width.
+fn locate(text: &str, key: &str) -> Option<(usize, usize, usize)> {
+    let mut section = String::new();
+    for (number, line) in text.lines().enumerate() {
+        let column = line.len() - line.trim_start().len();
+        let line = line.trim();
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            section = name.trim().to_owned();
+            if section == key {
+                return Some((number, column + 1, key.len()));
+            }
+            continue;
+        }
+        let name = line.split('=').next().unwrap_or_default().trim();
+        if name == key || (!section.is_empty() && format!("{section}.{name}") == key) {
+            return Some((number, column, name.len().max(1)));
+        }
+    }
+    None
 }
 
 fn show(value: &figment::value::Value) -> String {
@@ -412,112 +422,4 @@ fn show(value: &figment::value::Value) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load_text(text: &str) -> Result<(Settings, Vec<Origin>), Vec<Problem>> {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("holdfast.toml"), text).unwrap();
-        load(folder.path(), &Overrides::new())
-    }
-
-    #[test]
-    fn a_file_overrides_a_default_and_says_so() {
-        let (settings, origins) = load_text("[store]\nsegment_mb = 64\n").unwrap();
-        assert_eq!(settings.store.segment_mb, 64);
-        let origin = origins
-            .iter()
-            .find(|origin| origin.key == "store.segment_mb")
-            .unwrap();
-        assert_eq!(
-            (origin.value.as_str(), origin.from.as_str()),
-            ("64", "holdfast.toml")
-        );
-        let origin = origins.iter().find(|origin| origin.key == "node.id").unwrap();
-        assert_eq!(origin.from, "default");
-    }
-
-    #[test]
-    fn the_command_line_wins_over_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("holdfast.toml"), "[store]\nsegment_mb = 64\n").unwrap();
-        let overrides = Overrides::from([("store.segment_mb".to_owned(), 32u64.into())]);
-        let (settings, origins) = load(folder.path(), &overrides).unwrap();
-        assert_eq!(settings.store.segment_mb, 32);
-        assert!(
-            origins
-                .iter()
-                .any(|origin| origin.key == "store.segment_mb" && origin.from == "command line")
-        );
-    }
-
-    #[test]
-    fn a_repository_without_a_settings_file_has_the_defaults() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(
-            load(folder.path(), &Overrides::new()).unwrap().0,
-            Settings::default()
-        );
-    }
-
-    #[test]
-    fn an_unknown_key_is_an_error_with_its_place_and_a_suggestion() {
-        let problems = load_text("[store]\nsegment_md = 64\n").unwrap_err();
-        assert_eq!(problems.len(), 1);
-        assert_eq!(problems[0].span.as_ref().unwrap().line, 2);
-        assert_eq!(
-            problems[0].suggestion.as_deref(),
-            Some("did you mean `store.segment_mb`?")
-        );
-    }
-
-    #[test]
-    fn a_secret_in_the_file_is_refused() {
-        let problems = load_text("[store]\npassword = \"hunter2\"\n").unwrap_err();
-        assert_eq!(problems[0].code, "secret-in-file");
-        assert!(!format!("{problems:?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn a_password_in_the_stores_url_is_refused_and_not_repeated() {
-        for url in [
-            "postgres://app:hunter2@db/holdfast",
-            "postgres://app@db/holdfast?password=hunter2",
-        ] {
-            let text = format!("[store]\nbackend = \"postgres\"\nurl = \"{url}\"\n");
-            let problems = load_text(&text).unwrap_err();
-            assert!(problems[0].message.contains("store.url"), "{url}");
-            assert!(!format!("{problems:?}").contains("hunter2"), "{url}");
-        }
-        let fine =
-            "[store]\nbackend = \"postgres\"\nurl = \"postgres://app@db:5432/holdfast?sslmode=require\"\n";
-        assert_eq!(load_text(fine).unwrap().0.store.backend, "postgres");
-    }
-
-    #[test]
-    fn a_backend_needs_what_it_is_reached_by() {
-        let problems = load_text("[store]\nbackend = \"postgres\"\n").unwrap_err();
-        assert!(problems[0].message.contains("store.url"));
-        let problems = load_text("[store]\nbackend = \"oracle\"\n").unwrap_err();
-        assert!(problems[0].suggestion.as_deref().unwrap().contains("postgres"));
-    }
-
-    #[test]
-    fn the_password_of_the_store_belongs_into_the_environment() {
-        let problems = load_text("[store]\npassword = \"hunter2\"\n").unwrap_err();
-        assert!(
-            problems[0]
-                .suggestion
-                .as_deref()
-                .unwrap()
-                .contains(STORE_PASSWORD)
-        );
-        assert!(is_secret("store__password") && is_secret("STORE__PASSWORD") && !is_secret("store__url"));
-    }
-
-    #[test]
-    fn an_api_off_loopback_is_refused() {
-        let problems = load_text("[api]\nbind = \"0.0.0.0:8765\"\n").unwrap_err();
-        assert!(problems[0].message.contains("0.0.0.0:8765"));
-    }
-}
+mod tests;

@@ -2,6 +2,8 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::output::Advice;
+
 use crate::commands::{
     check, completions, connections, demo, dryrun, generate, graph, init, load, messages, receive, replay,
     send, serve, settings, test,
@@ -81,6 +83,19 @@ pub(crate) enum Command {
     Completions(completions::Args),
 }
 
+/// The parser's words about arguments that it refuses, as an error like any other.
+pub(crate) fn refusal(rendered: &str) -> anyhow::Error {
+    const HINT: &str = "see what the command takes: add --help";
+    let paragraphs: Vec<&str> = rendered.split("\n\n").map(str::trim).collect();
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let Some(problem) = paragraphs.first().and_then(|text| text.strip_prefix("error: ")) else {
+        // Without any command it shows its help.
+        return Advice::usage("no command is given", HINT).into();
+    };
+    let tip = paragraphs.iter().find_map(|text| text.strip_prefix("tip: "));
+    Advice::usage(words(problem), tip.map_or_else(|| HINT.to_owned(), words)).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +118,28 @@ mod tests {
                 "`{}` needs after_help = EXIT_CODES",
                 command.get_name()
             );
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_in_one_line_what_is_wrong_and_what_to_do() {
+        for (line, problem) in [
+            (
+                "send a.hl7 --to bogus",
+                "invalid value 'bogus' for '--to <HOST:PORT>'",
+            ),
+            ("sned", "unrecognized subcommand 'sned'"),
+            ("send", "the following required arguments were not provided: --to"),
+            ("", "no command is given"),
+        ] {
+            let parsed = Cli::try_parse_from(std::iter::once("holdfast").chain(line.split_whitespace()));
+            let error = refusal(&parsed.unwrap_err().render().to_string());
+            let text = error.to_string();
+            assert!(
+                text.starts_with(problem) && !text.contains('\n'),
+                "{line}: {text}"
+            );
+            assert!(Advice::is_usage(&error));
         }
     }
 
@@ -135,6 +172,13 @@ mod tests {
             ("load --to a:1 --count 5 --duration 1s", false),
             ("load --to a:1 --fanout 2", false),
             ("load --lanes 2", false),
+            ("load --to bogus", false),
+            ("load --to a:1,bogus", false),
+            ("send a.hl7 --to bogus", false),
+            ("send a.hl7 --to :2575", false),
+            ("send a.hl7 --to a:0", false),
+            ("send a.hl7 --to a:99999", false),
+            ("send a.hl7 --to [::1]:2575", true),
             (
                 "generate --kind ADT^A01 --count 10 --seed 7 --size 2048 --hl7-version 2.3 --out -",
                 true,

@@ -18,7 +18,10 @@ use cli::{Cli, Colour, Command};
 use output::{Advice, Output};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     match cli.color {
         Colour::Auto => {}
         Colour::Always => anstream::ColorChoice::Always.write_global(),
@@ -36,6 +39,21 @@ fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// Arguments that cannot be taken, and what is not a refusal at all: `--help`, `--version`.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os()
+        .take_while(|word| word != "--")
+        .any(|word| word == "--json");
+    if json && error.exit_code() != 0 {
+        let text = error.render().to_string();
+        Output::new(true).error(&cli::refusal(&text));
+        return ExitCode::from(cli::USAGE);
+    }
+    // Nobody is left to tell when this cannot be printed.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(cli::USAGE))
 }
 
 fn run(command: Command, out: &Output) -> anyhow::Result<ExitCode> {

@@ -53,10 +53,22 @@ fn put(root: &Path, path: &Path, text: &str, written: &mut Vec<PathBuf>) -> io::
         make_folder(folder)?;
     }
     if !target.exists() {
-        std::fs::write(&target, text)?;
+        make_file(&target, text)?;
         written.push(path.to_owned());
     }
     Ok(())
+}
+
+/// Makes a file that only its owner may write to, whatever the umask.
+fn make_file(path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(path)?
+        .write_all(text.as_bytes())
 }
 
 /// Makes a folder that only its owner may write to, whatever the umask: the configuration is a trust

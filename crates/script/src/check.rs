@@ -93,9 +93,8 @@ impl<'a> Wiring<'a> {
         found.into_iter().filter(|name| *name != function.name).collect()
     }
 
-    /// The texts of a function's code, and of what it reaches; of a function that another one makes, those of
-    /// its whole file.
-    fn texts(&self, function: &Function) -> impl Iterator<Item = &'a str> {
+    /// A function's code and what it reaches; of a function that another one makes, its whole file.
+    fn code(&self, function: &Function) -> Vec<&'a Definition> {
         let reached = self.reach(function);
         let mut definitions: Vec<&Definition> = reached
             .iter()
@@ -106,9 +105,6 @@ impl<'a> Wiring<'a> {
             definitions.extend(file.into_iter().flat_map(|facts| facts.definitions.values()));
         }
         definitions
-            .into_iter()
-            .flat_map(|definition| &definition.texts)
-            .map(|text| text.text.as_str())
     }
 
     fn is_connection(&self, name: &str) -> bool {
@@ -293,7 +289,18 @@ fn replies(wiring: &Wiring<'_>, found: &mut Vec<Problem>) {
     }
 }
 
-/// A shorter text in a router says nothing about a handler whose name begins or ends with it.
+/// The pieces of a text between its placeholders: `%s`, `{}`, `{name}`.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    // After the first, each begins with the letter of its `%s`.
+    text.split('%')
+        .enumerate()
+        .map(|(index, piece)| piece.get(usize::from(index > 0)..).unwrap_or_default())
+        .flat_map(|piece| piece.split('{'))
+        .map(|piece| piece.split_once('}').map_or(piece, |(_, rest)| rest))
+        .filter(|piece| !piece.is_empty())
+}
+
+/// A shorter text in a router that is not put together with others says nothing about a handler whose name begins or ends with it.
 const NAME_PART_MIN: usize = 3;
 
 /// Routers that no inbound names, and handlers that no router's code mentions, whole or by a part that
@@ -323,12 +330,13 @@ fn unused(wiring: &Wiring<'_>, found: &mut Vec<Problem>) {
                 .then(|| router.name.clone()),
         );
     }
-    let parts: BTreeSet<&str> = routers
-        .iter()
-        .flat_map(|router| wiring.texts(router))
-        .flat_map(|text| text.split("%s").flat_map(|text| text.split("{}")))
-        .filter(|text| text.len() >= NAME_PART_MIN)
-        .collect();
+    let code: Vec<&Definition> = routers.iter().flat_map(|router| wiring.code(router)).collect();
+    let texts = code.iter().flat_map(|definition| &definition.texts);
+    let long = texts
+        .flat_map(|text| pieces(&text.text))
+        .filter(|piece| piece.len() >= NAME_PART_MIN);
+    let combined = code.iter().flat_map(|definition| &definition.parts);
+    let parts: BTreeSet<&str> = combined.flat_map(|text| pieces(text)).chain(long).collect();
     let composed = |name: &str| {
         let mut parts = parts.iter();
         parts.any(|part| name.starts_with(part) || name.ends_with(part))

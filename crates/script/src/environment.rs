@@ -8,7 +8,7 @@ use model::problem::{Problem, Severity, Span};
 use toml::de::DeValue;
 
 use crate::language::source::Source;
-use crate::{problems, tables};
+use crate::{problems, secrets, tables};
 
 /// The key that says what an environment is for; no value of the site's own.
 const POSTURE: &str = "posture";
@@ -104,7 +104,13 @@ impl Environment {
                 Some(Value::Text(text)) if key.get_ref() == POSTURE => {
                     environment.declared = Some((text, span))
                 }
-                _ if problems::is_secret(key.get_ref()) && found.is_some() => {
+                Some(Value::Text(text)) if secrets::in_address(&text) => {
+                    problems.push(problems::password_in_address(key.get_ref(), span));
+                    environment
+                        .values
+                        .insert(key.get_ref().to_string(), Value::Text(text));
+                }
+                _ if secrets::is_secret(key.get_ref()) && found.is_some() => {
                     problems.push(problems::secret_in_file(key.get_ref(), span));
                     // Known all the same, so that its uses are not reported as well.
                     environment
@@ -194,7 +200,7 @@ impl Environment {
         let known = self.values.keys().map(String::as_str);
         let suggestion = match problems::did_you_mean(key, known) {
             Some(near) => format!("did you mean `{near}`?"),
-            None if problems::is_secret(key) => format!("set {} for the service", problems::variable(key)),
+            None if secrets::is_secret(key) => format!("set {} for the service", problems::variable(key)),
             None => format!(
                 "add `{key} = ...` to {path}, set {}, or give a default",
                 problems::variable(key)
@@ -311,6 +317,13 @@ mod tests {
                 "environments/dev.toml:2:5: error[environment-value]: `x` is neither text, number nor true/false",
             ]
         );
+        let (_, problems) = read("db_pwd = \"x\"\ndb = \"postgres://u:hunter2@h/db\"\n", &[]);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(
+            problems.iter().all(|problem| problem.contains("secret-in-file")),
+            "{problems:?}"
+        );
+        assert!(!problems.concat().contains("hunter2"), "{problems:?}");
         let (_, problems) = read("a = \nb = 1\n", &[]);
         assert!(
             problems[0].starts_with("environments/dev.toml:1:"),

@@ -1,15 +1,17 @@
 //! All names that a configuration file can use without loading them.
 
+use std::collections::BTreeSet;
+
 use model::connector::Spec;
 use starlark::environment::{Globals, GlobalsBuilder, LibraryExtension};
 
 use crate::declare::connection::RETRY_POSITIONAL;
 use crate::helpers;
-use crate::host::call_value::Factory;
+use crate::host::call_value::{Factory, Undefined};
 use crate::host::{declaring, messaging, testing};
 
-/// Builds them for a set of connectors.
-pub(crate) fn build(specs: &[Spec]) -> Globals {
+/// Builds them for a set of connectors. The `unknown` names stand for values that are reported as missing.
+pub(crate) fn build(specs: &[Spec], unknown: &BTreeSet<String>) -> Globals {
     let extensions = [
         LibraryExtension::StructType,
         LibraryExtension::Map,
@@ -37,6 +39,9 @@ pub(crate) fn build(specs: &[Spec]) -> Globals {
                 positional: &[],
             },
         );
+    }
+    for name in unknown {
+        builder.set(name, Undefined);
     }
     builder.build()
 }

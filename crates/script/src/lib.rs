@@ -12,6 +12,7 @@
 //! | `declare`, `toml_connections`, `check` | connections and functions, checked and wired |
 //! | `host`, `helpers`, `globals` | what code can use |
 //! | `program`, `limits`, `fault`, `testing` | calls |
+//! | [`secrets`] | what may stand in no file |
 //! | [`diagnostics`], [`stub()`] | for people and their editors |
 
 mod check;
@@ -31,6 +32,7 @@ mod parsing;
 mod problems;
 mod program;
 mod repository;
+pub mod secrets;
 mod stub;
 mod tables;
 mod testing;

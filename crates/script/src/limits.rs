@@ -2,8 +2,8 @@
 //! the configuration can load code at all.
 //!
 //! Ticks (one per call or loop turn) are counted exactly alike on every node; the deadline is a second
-//! line for slow host calls. Memory is looked at every thousand ticks and once more at the end, so that
-//! one huge allocation (`"x" * 200_000_000`) is noticed only after it was made.
+//! line for slow host calls. Memory and time are looked at every thousand ticks, memory once more at the end,
+//! so that one huge allocation (`"x" * n`) is noticed only after it was made, however long that takes.
 
 use std::time::{Duration, Instant};
 

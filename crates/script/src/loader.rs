@@ -63,20 +63,20 @@ fn load_here(request: &Request<'_>) -> Result<Loaded, Vec<Problem>> {
     let Load {
         shared,
         mut modules,
-        registry,
+        mut registry,
         failed,
+        poisoned,
         ..
     } = loading;
-    let mut registry = registry;
     if let Some(source) = shared.sources.get("config/connections.toml") {
         toml_connections::declare(source, &shared.specs, &shared.environment, &mut registry);
     }
-    let incomplete = !failed.is_empty() || asts.len() < repository.scripts.len();
-    let wiring = Wiring::new(
-        &registry,
-        &shared,
-        if incomplete { static_names } else { BTreeSet::new() },
-    );
+    let incomplete = !failed.is_empty() || poisoned || asts.len() < repository.scripts.len();
+    let mut elsewhere = std::mem::take(&mut registry.promised);
+    if incomplete {
+        elsewhere.extend(static_names);
+    }
+    let wiring = Wiring::new(&registry, &shared, elsewhere);
     let mut found = check::check(&wiring, incomplete);
     let graph = graph(&registry, &wiring);
     let inner = assemble(&shared, &registry, &mut modules, &graph, &mut found);
@@ -197,6 +197,8 @@ struct Load<'a> {
     modules: BTreeMap<String, FrozenModule>,
     interfaces: HashMap<String, Interface>,
     failed: BTreeSet<String>,
+    /// Whether some file uses names that do not exist.
+    poisoned: bool,
 }
 
 impl<'a> Load<'a> {
@@ -205,7 +207,7 @@ impl<'a> Load<'a> {
             problems: found,
             ..Registry::default()
         };
-        let globals = globals::build(&shared.specs);
+        let globals = globals::build(&shared.specs, &BTreeSet::new());
         Load {
             shared,
             asts,
@@ -215,6 +217,7 @@ impl<'a> Load<'a> {
             modules: BTreeMap::new(),
             interfaces: HashMap::new(),
             failed: BTreeSet::new(),
+            poisoned: false,
         }
     }
 
@@ -248,9 +251,9 @@ impl<'a> Load<'a> {
             }
         }
         open.pop();
-        let scoped = self.check_types(path, ast, &needed);
-        match ready && scoped {
-            true => self.evaluate(path, ast.clone(), &needed),
+        let globals = self.check_types(path, ast, &needed);
+        match ready {
+            true => self.evaluate(path, ast.clone(), &needed, &globals),
             false => self.fail(path, None),
         }
     }
@@ -289,8 +292,9 @@ impl<'a> Load<'a> {
         Ok(path)
     }
 
-    /// Lint and type check. False when names are unknown, so that evaluation would only say it again.
-    fn check_types(&mut self, path: &str, ast: &AstModule, needed: &[(String, String)]) -> bool {
+    /// Lint and type check. Gives what the file is to be evaluated with: names that do not exist are
+    /// reported here and stand for undefined values from then on, so that the rest of the file is looked at.
+    fn check_types(&mut self, path: &str, ast: &AstModule, needed: &[(String, String)]) -> Globals {
         for lint in ast
             .lint(None)
             .into_iter()
@@ -316,18 +320,31 @@ impl<'a> Load<'a> {
             .iter()
             .filter_map(|(name, path)| Some((name.clone(), self.interfaces.get(path)?.clone())))
             .collect();
-        let (errors, _, interface, _) = ast.clone().typecheck(&self.globals, &loads);
-        self.interfaces.insert(path.to_owned(), interface);
-        let mut scoped = true;
-        for error in errors {
-            let text = error.without_diagnostic().to_string();
-            let unknown = text.starts_with("Variable `");
-            scoped &= !unknown;
-            let code = if unknown { "unknown-name" } else { "type" };
-            let problem = self.problem(code, &text, error.span());
-            self.registry.problems.push(problem);
+        let mut globals = self.globals.clone();
+        let mut unknown = BTreeSet::new();
+        loop {
+            let (errors, _, interface, _) = ast.clone().typecheck(&globals, &loads);
+            let told: Vec<(String, Option<FileSpan>)> = errors.iter().map(told).collect();
+            let before = unknown.clone();
+            for (text, at) in &told {
+                if let Some(name) = unknown_name(text).filter(|name| !before.contains(*name)) {
+                    unknown.insert(name.to_owned());
+                    let problem = self.problem("unknown-name", text, at.as_ref());
+                    self.registry.problems.push(problem);
+                }
+            }
+            if unknown.len() == before.len() {
+                // What else it said of a file with unknown names only followed from them.
+                for (text, at) in told.iter().filter(|(text, _)| unknown_name(text).is_none()) {
+                    let problem = self.problem("type", text, at.as_ref());
+                    self.registry.problems.push(problem);
+                }
+                self.interfaces.insert(path.to_owned(), interface);
+                self.poisoned |= !unknown.is_empty();
+                return globals;
+            }
+            globals = globals::build(&self.shared.specs, &unknown);
         }
-        scoped
     }
 
     fn problem(&self, code: &'static str, text: &str, at: Option<&FileSpan>) -> Problem {
@@ -337,10 +354,7 @@ impl<'a> Load<'a> {
             suggestion = Some(format!("did you mean {near}"));
             text = what.to_owned();
         }
-        let name = text
-            .strip_prefix("Variable `")
-            .and_then(|rest| rest.split_once('`'));
-        if let Some((name, _)) = name {
+        if let Some(name) = unknown_name(&text) {
             // The interpreter's own guess knows only its library and takes the first of equals.
             let known: Vec<String> = self
                 .globals
@@ -359,7 +373,7 @@ impl<'a> Load<'a> {
         problem
     }
 
-    fn evaluate(&mut self, path: &str, ast: AstModule, needed: &[(String, String)]) {
+    fn evaluate(&mut self, path: &str, ast: AstModule, needed: &[(String, String)], globals: &Globals) {
         let host = Host::Load(Loading {
             shared: self.shared.clone(),
             registry: RefCell::new(std::mem::take(&mut self.registry)),
@@ -377,7 +391,7 @@ impl<'a> Load<'a> {
                 eval.extra = Some(&host);
                 eval.set_loader(&file_loader);
                 limits::bound_load(&mut eval)?;
-                eval.eval_module(ast, &self.globals)?;
+                eval.eval_module(ast, globals)?;
             }
             module.freeze().map_err(starlark::Error::from)
         });
@@ -385,10 +399,35 @@ impl<'a> Load<'a> {
             self.registry = loading.registry.into_inner();
             self.counter = loading.counter.get();
         }
+        self.conclude(path, outcome);
+    }
+
+    /// Whether an evaluation ended only because of a value that is reported as undefined; that problem then
+    /// says that more may follow.
+    fn follows_from_another(&mut self, path: &str, text: &str) -> bool {
+        let undefined = text.contains("`undefined`") || text.contains("<undefined>");
+        let cause = self.registry.problems.iter_mut().rev().find(|problem| {
+            let here = problem.span.as_ref().is_some_and(|span| span.file == path);
+            here && matches!(problem.code, "unknown-name" | "undefined-value")
+        });
+        let Some(cause) = cause.filter(|_| undefined) else {
+            return false;
+        };
+        cause.suggestion = Some(match cause.suggestion.take() {
+            Some(first) => format!("{first}; {REST}"),
+            None => REST.to_owned(),
+        });
+        true
+    }
+
+    fn conclude(&mut self, path: &str, outcome: Result<FrozenModule, starlark::Error>) {
         match outcome {
             Ok(module) => drop(self.modules.insert(path.to_owned(), module)),
             Err(error) => {
                 let text = error.without_diagnostic().to_string();
+                if self.follows_from_another(path, &text) {
+                    return self.fail(path, None);
+                }
                 let text = limits::breach(&text).map_or(text, |_| {
                     "the file takes too long, or too much memory, to load".to_owned()
                 });
@@ -407,10 +446,33 @@ impl<'a> Load<'a> {
                     width: 1,
                 };
                 problem.span.get_or_insert_with(start);
+                problem.suggestion.get_or_insert_with(|| REST.to_owned());
                 self.fail(path, Some(problem));
             }
         }
     }
+}
+
+/// What an evaluation that ends early leaves open.
+const REST: &str = "what stands after it in this file is checked once this is corrected";
+
+/// What the type check says, and where. An unknown name that a top-level variable is made of stops it with an
+/// error of its own making.
+fn told(error: &starlark::Error) -> (String, Option<FileSpan>) {
+    let text = error.without_diagnostic().to_string();
+    let at = error.span().cloned();
+    match &at {
+        Some(at) if text.contains("unresolved ident") => (
+            format!("Variable `{}` not found", at.source_span()),
+            Some(at.clone()),
+        ),
+        _ => (text, at),
+    }
+}
+
+/// The name that the interpreter does not know.
+fn unknown_name(text: &str) -> Option<&str> {
+    Some(text.strip_prefix("Variable `")?.split_once('`')?.0)
 }
 
 /// Lints that point at mistakes; those about taste stay out.

@@ -4,11 +4,11 @@
 use model::problem::Problem;
 use starlark::syntax::{AstModule, Dialect, DialectTypes};
 
-use crate::fault;
 use crate::language::source::Source;
 use crate::language::syntax::Facts;
 use crate::language::{guard, pythonism, rewrite, syntax, tokens};
 use crate::repository::File;
+use crate::{fault, problems};
 
 /// One file, parsed or not.
 pub(crate) struct Parsed {
@@ -52,6 +52,10 @@ fn parse(file: &File, found: &mut Vec<Problem>) -> Parsed {
                 .at(rewritten.source.place_parsed(at.0, at.1))
             };
             found.extend(facts.repeats.iter().map(refusal));
+            let secret = |found: &syntax::Named| {
+                problems::secret_in_file(&found.text, rewritten.source.place_parsed(found.at.0, found.at.1))
+            };
+            found.extend(facts.secrets.iter().map(secret));
             let ast = facts.repeats.is_empty().then_some((ast, facts));
             Parsed {
                 source: rewritten.source,

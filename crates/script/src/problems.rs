@@ -58,24 +58,6 @@ fn shorten(words: &[&str]) -> String {
     }
 }
 
-/// Whether an option or key of this name holds a secret.
-pub(crate) fn is_secret(name: &str) -> bool {
-    let name = name.to_lowercase();
-    let about = ["_file", "_path", "_url", "_name", "_id", "_ttl", "_seconds"];
-    let words = [
-        "password",
-        "passwd",
-        "passphrase",
-        "secret",
-        "token",
-        "private_key",
-        "api_key",
-        "apikey",
-        "credential",
-    ];
-    words.iter().any(|word| name.contains(word)) && !about.iter().any(|end| name.ends_with(end))
-}
-
 /// The refusal of a secret that stands in a file.
 pub(crate) fn secret_in_file(name: &str, span: Span) -> Problem {
     let variable = variable(name);
@@ -87,6 +69,16 @@ pub(crate) fn secret_in_file(name: &str, span: Span) -> Problem {
     .suggest(format!(
         "put it in {variable} (an environment variable of the service) and remove it here"
     ))
+}
+
+/// The refusal of an address that holds a password.
+pub(crate) fn password_in_address(key: &str, span: Span) -> Problem {
+    let variable = variable(key);
+    Problem::error("secret-in-file", "this address has a password in it")
+        .at(span)
+        .suggest(format!(
+            "put the whole address in {variable} (an environment variable of the service), and read it with `env()`"
+        ))
 }
 
 /// The environment variable for a key.
@@ -122,21 +114,6 @@ mod tests {
                 expected,
                 "{given}"
             );
-        }
-    }
-
-    #[test]
-    fn secrets_are_told_by_their_names() {
-        for (name, expected) in [
-            ("acme_password", true),
-            ("api_token", true),
-            ("CLIENT_SECRET", true),
-            ("private_key", true),
-            ("private_key_file", false),
-            ("token_url", false),
-            ("host", false),
-        ] {
-            assert_eq!(is_secret(name), expected, "{name}");
         }
     }
 }

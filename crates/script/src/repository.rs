@@ -46,8 +46,15 @@ impl Repository {
             );
             return repository;
         }
-        for directory in ["", "config", "config/codesets", "environments"] {
-            reader.check_writers(&root.join(directory));
+        for part in [
+            "",
+            "config",
+            "config/codesets",
+            "environments",
+            "messages",
+            "holdfast.toml",
+        ] {
+            reader.check_writers(&root.join(part));
         }
         repository.scripts = reader.files("config", &["star"]);
         repository.codesets = reader.files("config/codesets", &["csv", "toml"]);

@@ -9,6 +9,7 @@ class Segment:
     """One segment of a message. It stays the same segment while others are added or removed."""
     name: str
     index: int
+    """Its place in the whole message: MSH is 0, the segment after it 1."""
     text: str
     def __getitem__(self, field: str | int) -> str: ...
     def __setitem__(self, field: str | int, value: str | int) -> None: ...

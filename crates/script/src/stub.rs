@@ -171,7 +171,7 @@ mod tests {
             "isinstance",
             "_delete",
         ];
-        let globals = crate::globals::build(&[]);
+        let globals = crate::globals::build(&[], &std::collections::BTreeSet::new());
         let missing: Vec<String> = globals
             .names()
             .map(|name| name.as_str().to_owned())

@@ -67,7 +67,8 @@ async fn a_data_directory_that_cannot_be_written_is_named() -> Result<()> {
     let site = Site::relay().await?;
     // Where even root cannot make a file.
     let plan = Plan::new(&site.repository).data("/proc/self/holdfast-data");
-    let (_, said) = plan.refused().await?;
+    let (status, said) = plan.refused().await?;
+    ensure!(status.code() == Some(2), "{status}: the arguments cannot be used");
     says(&said, &["/proc/self/holdfast-data"])?;
     let file = site.repository.beside("a-file");
     fs::write(&file, "not a directory")?;
@@ -220,6 +221,14 @@ async fn an_unknown_setting_in_the_environment_is_refused() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_variable_that_nobody_reads_is_refused() -> Result<()> {
+    let site = Site::relay().await?;
+    let plan = Plan::new(&site.repository).setting("HOLDFAST_STORE_DIRECTORY", "elsewhere");
+    let (_, said) = plan.refused().await?;
+    says(&said, &["HOLDFAST_STORE_DIRECTORY", "HOLDFAST_STORE__DIRECTORY"])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repository_without_settings_runs_on_the_defaults() -> Result<()> {
     let site = Site::relay().await?;
     fs::remove_file(site.repository.root().join("holdfast.toml"))?;
@@ -240,4 +249,51 @@ fn serve_without_an_environment_is_refused() -> Result<()> {
     let output = binary::command().arg("serve").output()?;
     ensure!(!output.status.success());
     says(&String::from_utf8_lossy(&output.stderr), &["--env"])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn arguments_that_cannot_be_used_end_with_2_and_one_json_document() -> Result<()> {
+    let site = Site::relay().await?;
+    let message = site.repository.beside("a.hl7");
+    fs::write(&message, mllp::adt("A1"))?;
+    let message = message.to_string_lossy().into_owned();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["dryrun", "NOPE", &message], 2, "no inbound named `NOPE`"),
+        (
+            &["dryrun", "IB_TEST_ADT", "nothing.hl7"],
+            2,
+            "nothing.hl7 cannot be read",
+        ),
+        (&["dryrun", "IB_TEST_ADT", &message], 0, "\"handlers\""),
+        (&["send", &message, "--to", "bogus"], 2, "invalid value 'bogus'"),
+        (&["load", "--to", "bogus"], 2, "invalid value 'bogus'"),
+        (
+            &["settings", "--config", "nothing-here"],
+            2,
+            "there is no folder nothing-here",
+        ),
+        (&["test", "--filter", "nothing"], 1, "no test was found"),
+        (&["sned"], 2, "sned"),
+    ];
+    for (arguments, code, words) in cases {
+        let output = binary::command()
+            .current_dir(site.repository.root())
+            .args(*arguments)
+            .arg("--json")
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(
+            output.status.code() == Some(*code),
+            "{arguments:?}: {}; it said:\n{said}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let document: serde_json::Value =
+            serde_json::from_str(&said).with_context(|| format!("{arguments:?} said:\n{said}"))?;
+        ensure!(
+            document.to_string().contains(&words.replace('"', "")),
+            "{arguments:?}: {document}"
+        );
+    }
+    Ok(())
 }

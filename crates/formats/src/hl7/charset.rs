@@ -39,6 +39,15 @@ impl Charset {
     pub const Windows1252: Charset = Charset(Kind::Single("windows-1252", encoding_rs::WINDOWS_1252));
 }
 
+/// Bytes as a person reads them: a message in its own character set, anything else as UTF-8. What has no
+/// character becomes U+FFFD.
+pub fn text_of(bytes: &[u8]) -> String {
+    match super::Message::parse(bytes.to_vec()) {
+        Ok(message) => message.charset().decode(bytes).into_owned(),
+        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
 impl Charset {
     /// By a name of MSH-18, case and punctuation aside. UTF-16 and UTF-32 are refused: their bytes cannot
     /// carry the separators and framing of HL7.

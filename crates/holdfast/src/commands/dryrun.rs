@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use engine::dryrun::{self, DryRun};
+use engine::dryrun::{self, DryRun, DryRunError};
 use model::{Clock, SystemClock};
 use similar::{ChangeTag, TextDiff};
 
-use crate::output::Output;
+use crate::output::{Advice, Output};
 use crate::problems;
 
 /// Show what the configuration would do with a message. Nothing is stored, nothing is sent.
@@ -36,13 +36,24 @@ pub(crate) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {
         Err(found) => return Ok(problems::refuse(out, &found)),
     };
     let body = read(&args.file)?;
-    let dry = dryrun::run(&project, &args.inbound, body.into(), SystemClock.now())?;
+    let dry = dryrun::run(&project, &args.inbound, body.into(), SystemClock.now());
+    let dry = dry.map_err(|error| match &error {
+        DryRunError::UnknownInbound { known, .. } => {
+            let hint = match known.as_slice() {
+                [] => "the configuration declares none".to_owned(),
+                known => format!("known: {}", known.join(", ")),
+            };
+            Advice::usage(error.to_string(), hint).into()
+        }
+        DryRunError::Unreadable(_) => anyhow::Error::new(error),
+    })?;
     if out.is_json() {
         out.json(&dry);
     } else {
         show(&dry, out);
     }
-    let failed = dry.handlers.is_err() || dry.runs.iter().any(|run| run.sends.is_err());
+    let failed =
+        dry.refusal.is_some() || dry.error.is_some() || dry.runs.iter().any(|run| run.error.is_some());
     Ok(if failed {
         ExitCode::FAILURE
     } else {
@@ -58,29 +69,45 @@ fn read(file: &PathBuf) -> anyhow::Result<Vec<u8>> {
             .context("the standard input cannot be read")?;
         return Ok(body);
     }
-    std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))
+    std::fs::read(file).map_err(|error| {
+        let problem = format!("{} cannot be read", file.display());
+        anyhow::Error::new(error).context(Advice::usage(
+            problem,
+            "give the path of a file with one message, or -",
+        ))
+    })
 }
 
 fn show(dry: &DryRun, out: &Output) {
-    match &dry.handlers {
-        Ok(handlers) if handlers.is_empty() => out.line(&format!(
+    if let Some(refusal) = &dry.refusal {
+        out.line(&format!(
+            "{}: strict: answered {} and not run:",
+            dry.inbound, refusal.code
+        ));
+        for reason in &refusal.reasons {
+            out.line(&format!("  {reason}"));
+        }
+        return;
+    }
+    match &dry.error {
+        None if dry.handlers.is_empty() => out.line(&format!(
             "{}: router {} names no handler: unrouted",
             dry.inbound, dry.router
         )),
-        Ok(handlers) => out.line(&format!(
+        None => out.line(&format!(
             "{}: router {} -> {}",
             dry.inbound,
             dry.router,
-            handlers.join(", ")
+            dry.handlers.join(", ")
         )),
-        Err(fault) => out.text(fault),
+        Some(fault) => out.text(fault),
     }
     for run in &dry.runs {
-        match &run.sends {
-            Err(fault) => out.line(&format!("\nhandler {}: ERROR\n{fault}", run.handler)),
-            Ok(sends) if sends.is_empty() => out.line(&format!("\nhandler {}: filtered", run.handler)),
-            Ok(sends) => {
-                for send in sends {
+        match &run.error {
+            Some(fault) => out.line(&format!("\nhandler {}: ERROR\n{fault}", run.handler)),
+            None if run.sends.is_empty() => out.line(&format!("\nhandler {}: filtered", run.handler)),
+            None => {
+                for send in &run.sends {
                     let note = if send.changed { "" } else { " (unchanged)" };
                     out.line(&format!(
                         "\nhandler {} -> {}{note}",

@@ -27,7 +27,7 @@ use crate::output::{self, Advice, Output, thousands};
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// The receivers; lanes take them in turn.
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true, value_parser = values::host_port)]
     to: Vec<String>,
     /// How many lanes, each one connection.
     #[arg(long, value_name = "N", default_value_t = 1)]

@@ -266,7 +266,7 @@ async fn body(client: &Client, out: &Output, show: &Show) -> anyhow::Result<()> 
 }
 
 fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes)
+    let text = formats::hl7::charset::text_of(bytes)
         .replace("\r\n", "\n")
         .replace('\r', "\n");
     text.chars()
@@ -286,6 +286,8 @@ mod tests {
 
     #[test]
     fn a_body_on_a_terminal_has_lines_and_no_control_characters() {
+        let latin = b"MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5.1||||||8859/1\rPID|1||1||M\xfcller\r";
+        assert!(printable(latin).ends_with("PID|1||1||Müller\n"));
         assert_eq!(printable(b"MSH|1\rPID|\x1b[2J\r\nZ"), "MSH|1\nPID|\u{fffd}[2J\nZ");
     }
 

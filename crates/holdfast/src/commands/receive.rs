@@ -169,9 +169,7 @@ impl Desk {
             .map(String::from_utf8_lossy)
             .unwrap_or_default();
         let (answer, bytes) = (answer_text(received), received.body.len());
-        let body = self
-            .show
-            .then(|| String::from_utf8_lossy(received.body).into_owned());
+        let body = self.show.then(|| formats::hl7::charset::text_of(received.body));
         if self.out.is_json() {
             let from = received.peer;
             let message_type = &message_type;

@@ -36,14 +36,32 @@ impl Node {
 impl Actor {
     /// The name to give.
     pub(crate) fn name(&self) -> String {
-        let logged_in = || ["USER", "LOGNAME"].iter().find_map(|key| std::env::var(key).ok());
-        let name = self
-            .actor
+        let said = |name: &String| !name.trim().is_empty();
+        let variable = |key: &&str| std::env::var(key).ok().filter(said);
+        self.actor
             .clone()
-            .or_else(logged_in)
-            .filter(|name| !name.trim().is_empty());
-        name.unwrap_or_else(|| "command line".to_owned())
+            .filter(said)
+            .or_else(|| ["USER", "LOGNAME"].iter().find_map(variable))
+            .or_else(process_owner)
+            .unwrap_or_else(|| "command line".to_owned())
     }
+}
+
+/// Whom this process runs as; a service has no login that would tell.
+fn process_owner() -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let uid = std::fs::metadata("/proc/self").ok()?.uid();
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    Some(account(uid, &accounts))
+}
+
+fn account(uid: u32, accounts: &str) -> String {
+    let name = accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("uid {uid}"))
 }
 
 /// A failed call, with what to do about it. What was asked for wrongly (400, 404, an address that is none)
@@ -63,5 +81,19 @@ pub(crate) fn explain(error: Error) -> anyhow::Error {
     match std::error::Error::source(&error) {
         Some(_) => anyhow::Error::new(error).context(advice),
         None => advice.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_without_a_login_still_has_an_owner() {
+        let accounts = "root:x:0:0:root:/:/bin/sh\n\nbroken\nholdfast:x:990:990::/:/bin/false\n";
+        for (uid, name) in [(0, "root"), (990, "holdfast"), (1000, "uid 1000")] {
+            assert_eq!(account(uid, accounts), name);
+        }
+        assert!(process_owner().is_some_and(|name| !name.is_empty()));
     }
 }

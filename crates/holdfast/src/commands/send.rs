@@ -25,7 +25,7 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The receiver.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::host_port)]
     to: String,
     /// Send the whole file this many times.
     #[arg(long, value_name = "N", default_value_t = 1)]

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::output::Output;
+use crate::output::{Advice, Output};
 use crate::problems;
 
 /// Run this node: take the lease, recover, receive, route, transform, deliver.
@@ -134,6 +134,11 @@ async fn open_store(args: &Args, settings: &Settings) -> anyhow::Result<Arc<dyn 
         None => args.config.join(&chosen.directory),
     };
     let directory = std::path::absolute(&directory)?; // the node changes its folder later
+    std::fs::create_dir_all(&directory).map_err(|error| {
+        let problem = format!("the store's folder {} cannot be made", directory.display());
+        let hint = "choose a folder that this user may write to, with --data or the setting store.directory";
+        anyhow::Error::new(error).context(Advice::usage(problem, hint))
+    })?;
     let mut options = store::sqlite::Options::new(directory);
     options.segment_bytes_max = chosen.segment_mb << 20;
     let store = tokio::task::spawn_blocking(move || store::sqlite::open(options)).await??;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use engine::settings::{self, Overrides};
 
-use crate::output::Output;
+use crate::output::{Advice, Output};
 use crate::problems;
 
 /// Print every setting, its value and where it came from.
@@ -18,6 +18,10 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {
+    if !args.config.is_dir() {
+        let problem = format!("there is no folder {}", args.config.display());
+        return Err(Advice::usage(problem, "give the root of a config repository with --config").into());
+    }
     let origins = match settings::load(&args.config, &Overrides::new()) {
         Ok((_, origins)) => origins,
         Err(found) => return Ok(problems::refuse(out, &found)),

@@ -27,6 +27,9 @@ pub(crate) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {
         Err(found) => return Ok(problems::refuse(out, &found)),
     };
     let results = project.program.run_tests(args.filter.as_deref());
+    // One document for machines, whether or not there is anything to say in it.
+    const NONE: &str = "no test was found: mark a function with @test, or change --filter";
+    let error = results.is_empty().then_some(NONE);
     let failed = results.iter().filter(|result| result.failure.is_some()).count();
     if out.is_json() {
         let rows: Vec<_> = results
@@ -41,7 +44,7 @@ pub(crate) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {
                 })
             })
             .collect();
-        out.json(&serde_json::json!({ "passed": results.len() - failed, "failed": failed, "tests": rows }));
+        out.json(&serde_json::json!({ "passed": results.len() - failed, "failed": failed, "tests": rows, "error": error }));
     } else {
         for result in &results {
             match &result.failure {
@@ -52,12 +55,14 @@ pub(crate) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {
                 }
             }
         }
-        out.line(&format!("{} passed, {failed} failed", results.len() - failed));
+        if !results.is_empty() {
+            out.line(&format!("{} passed, {failed} failed", results.len() - failed));
+        }
     }
-    if results.is_empty() {
-        anyhow::bail!("no test was found: mark a function with @test, or change --filter");
+    if let (Some(error), false) = (error, out.is_json()) {
+        anyhow::bail!(error);
     }
-    Ok(if failed == 0 {
+    Ok(if failed == 0 && error.is_none() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

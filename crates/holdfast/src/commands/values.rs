@@ -28,6 +28,18 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * factor).map_err(|_| "that is longer than time goes".to_owned())
 }
 
+/// Reads `HOST:PORT` of a partner, such as `localhost:2575` or `[::1]:2575`.
+pub(crate) fn host_port(text: &str) -> Result<String, String> {
+    let port = text
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.is_empty() && !host.contains(char::is_whitespace))
+        .and_then(|(_, port)| port.parse::<u16>().ok());
+    match port {
+        Some(1..) => Ok(text.to_owned()),
+        _ => Err("write a host and a port from 1 to 65535, as in localhost:2575".to_owned()),
+    }
+}
+
 /// Reads a rate: a number above 0.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

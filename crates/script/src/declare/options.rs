@@ -6,7 +6,7 @@ use model::connector::{self, Param, ParamKind, Spec, Value};
 use model::problem::Problem;
 
 use super::raw::{Argument, Call, Raw, Taker};
-use crate::problems;
+use crate::{problems, secrets};
 
 /// Which side of a connector is meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,9 +97,17 @@ pub(crate) fn check(
         .arguments
         .all
         .iter()
-        .filter(|argument| argument.literal && problems::is_secret(&argument.name))
+        .filter(|argument| argument.literal && secrets::is_secret(&argument.name))
     {
         problems.push(problems::secret_in_file(&argument.name, argument.span.clone()));
+    }
+    for argument in &call.arguments.all {
+        if argument.literal && matches!(&argument.value, Raw::Text(text) if secrets::in_address(text)) {
+            problems.push(problems::password_in_address(
+                &argument.name,
+                argument.span.clone(),
+            ));
+        }
     }
     (problems.len() == before).then(|| connector::Call {
         connector: spec.name.to_owned(),

@@ -98,7 +98,9 @@ impl<'a, 'p> Taker<'a, 'p> {
 
     /// An argument by name; from now on it counts as known.
     pub(crate) fn take(&mut self, name: &'a str) -> Option<&'a Argument> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         self.arguments.all.iter().find(|argument| argument.name == name)
     }
 

@@ -1,6 +1,6 @@
 //! Everything declared so far, by name. A name declared twice is reported at both places.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::graph::{Inbound, Outbound};
 use model::problem::{Problem, Span};
@@ -64,6 +64,8 @@ pub(crate) struct Registry {
     pub(crate) outbounds: BTreeMap<String, (Outbound, Declared)>,
     /// By role and name.
     pub(crate) functions: BTreeMap<(Role, String), Function>,
+    /// Names of functions that are declared, but not defined.
+    pub(crate) promised: BTreeSet<String>,
     /// What is wrong.
     pub(crate) problems: Vec<Problem>,
 }

@@ -14,7 +14,7 @@ use starlark::typing::Ty;
 use starlark::values::float::UnpackFloat;
 use starlark::values::list::ListRef;
 use starlark::values::tuple::TupleRef;
-use starlark::values::{NoSerialize, StarlarkValue, UnpackValue, Value, ValueLike, starlark_value};
+use starlark::values::{Heap, NoSerialize, StarlarkValue, UnpackValue, Value, ValueLike, starlark_value};
 use starlark::{StarlarkPagablePanic, starlark_simple_value};
 
 use super::declaring;
@@ -93,8 +93,38 @@ impl fmt::Display for Undefined {
     }
 }
 
+/// What is made of it is undefined again. Only what decides which code runs (a loop over it) ends the load.
 #[starlark_value(type = "undefined")]
-impl<'v> StarlarkValue<'v> for Undefined {}
+impl<'v> StarlarkValue<'v> for Undefined {
+    fn typechecker_ty(&self) -> Option<Ty> {
+        Some(Ty::any())
+    }
+
+    fn invoke(
+        &self,
+        _me: Value<'v>,
+        _arguments: &Arguments<'v, '_>,
+        eval: &mut Evaluator<'v, '_, '_>,
+    ) -> starlark::Result<Value<'v>> {
+        Ok(eval.heap().alloc(Undefined))
+    }
+
+    fn get_attr(&self, _attribute: &str, heap: Heap<'v>) -> Option<Value<'v>> {
+        Some(heap.alloc(Undefined))
+    }
+
+    fn at(&self, _index: Value<'v>, heap: Heap<'v>) -> starlark::Result<Value<'v>> {
+        Ok(heap.alloc(Undefined))
+    }
+
+    fn add(&self, _right: Value<'v>, heap: Heap<'v>) -> Option<starlark::Result<Value<'v>>> {
+        Some(Ok(heap.alloc(Undefined)))
+    }
+
+    fn radd(&self, _left: Value<'v>, heap: Heap<'v>) -> Option<starlark::Result<Value<'v>>> {
+        Some(Ok(heap.alloc(Undefined)))
+    }
+}
 
 /// A Starlark value as the checks take it.
 pub(crate) fn raw(value: Value<'_>) -> Raw {

@@ -5,9 +5,9 @@ use starlark::collections::SmallMap;
 use starlark::environment::GlobalsBuilder;
 use starlark::eval::Evaluator;
 use starlark::starlark_module;
-use starlark::values::Value;
 use starlark::values::none::NoneType;
 use starlark::values::tuple::UnpackTuple;
+use starlark::values::{Value, ValueLike};
 
 use super::call_value::{self, Undefined};
 use super::{Host, Loading};
@@ -113,6 +113,12 @@ fn declare_function<'v>(
 ) -> anyhow::Result<NoneType> {
     let word = role.word();
     let loading = Host::of(eval)?.loading(word)?;
+    if function.downcast_ref::<Undefined>().is_some() {
+        // The name exists all the same, so that those who use it are not blamed.
+        let promised = name.map(ToOwned::to_owned);
+        loading.registry.borrow_mut().promised.extend(promised);
+        return Ok(NoneType);
+    }
     let Some(parameters) = function.parameters_spec() else {
         anyhow::bail!(
             "`{word}` wants a function, not a value of type `{}`",

@@ -40,6 +40,8 @@ pub(crate) struct Named {
 pub(crate) struct Definition {
     /// All literal texts.
     pub(crate) texts: Vec<Named>,
+    /// Literal texts that are put together with others: `"edit_" + kind`, `"h%d" % i`.
+    pub(crate) parts: Vec<String>,
     /// All names that it reads.
     pub(crate) reads: Vec<String>,
     /// First arguments of `send(...)`.
@@ -59,6 +61,8 @@ pub(crate) struct Facts {
     pub(crate) loads: BTreeMap<String, (String, String)>,
     /// Texts and lists that are repeated too often: `"x" * 200000000`.
     pub(crate) repeats: Vec<Range>,
+    /// Texts at the top level that are kept under the name of a secret.
+    pub(crate) secrets: Vec<Named>,
     /// First arguments of `inbound(...)` and `outbound(...)`.
     pub(crate) connections: Vec<Named>,
 }
@@ -88,6 +92,10 @@ impl Facts {
                 let mut definition = Definition::default();
                 self.expression(&assign.rhs, &mut definition);
                 if let AssignTargetP::Identifier(name) = &assign.lhs.node {
+                    let name_text = &name.node.ident;
+                    if crate::secrets::is_secret(name_text) && is_value(&assign.rhs) {
+                        self.secrets.push(named(name_text, assign.rhs.span));
+                    }
                     self.definitions.insert(name.node.ident.clone(), definition);
                 }
             }
@@ -193,6 +201,10 @@ impl Facts {
                 if *operator == BinOp::Multiply && (is_huge(left, right) || is_huge(right, left)) {
                     self.repeats.push(range(expression.span));
                 }
+                if matches!(operator, BinOp::Add | BinOp::Percent) {
+                    into.parts
+                        .extend([left, right].into_iter().filter_map(|side| text(side)));
+                }
                 self.expression(left, into);
                 self.expression(right, into);
             }
@@ -205,7 +217,10 @@ impl Facts {
                 self.expression(&item.1, into);
                 self.clauses(&first.over, rest, into);
             }
-            ExprP::FString(text) => text.expressions.iter().for_each(|one| self.expression(one, into)),
+            ExprP::FString(text) => {
+                into.parts.push(text.format.node.clone());
+                text.expressions.iter().for_each(|one| self.expression(one, into));
+            }
         }
     }
 
@@ -231,6 +246,11 @@ impl Facts {
             .iter()
             .map(|argument| place(&argument.node, argument.span))
             .collect();
+        if let ExprP::Dot(of, method) = &function.node
+            && method.node == "format"
+        {
+            into.parts.extend(text(of));
+        }
         if let ExprP::Identifier(name) = &function.node {
             let first = arguments.args.iter().find(|argument| match &argument.node {
                 ArgumentP::Positional(_) => true,
@@ -254,6 +274,23 @@ impl Facts {
 /// How often a text or list that stands in the file may be repeated. The interpreter works such an expression
 /// out while it loads, where nothing bounds it.
 const REPEATS_MAX: u64 = 1_000_000;
+
+fn text(expression: &AstExpr) -> Option<String> {
+    match &expression.node {
+        ExprP::Literal(AstLiteral::String(text)) => Some(text.node.clone()),
+        _ => None,
+    }
+}
+
+/// A text of its own right, not one that says where a value stands in a message.
+fn is_value(expression: &AstExpr) -> bool {
+    match &expression.node {
+        ExprP::Literal(AstLiteral::String(text)) => {
+            !text.node.trim().is_empty() && text.node.parse::<formats::hl7::Path>().is_err()
+        }
+        _ => false,
+    }
+}
 
 fn is_huge(what: &AstExpr, times: &AstExpr) -> bool {
     let repeated = matches!(

@@ -89,6 +89,93 @@ def acme_adt_handler(msg):
 }
 
 #[test]
+fn a_name_that_does_not_exist_hides_no_other_problem() {
+    let text = r#"outbound("OB_1_ADT", mlpp(port = 1))
+outbound("OB_2_ADT", mllp(host = "h", port = "x"))
+outbound("OB_2_ADT", mllp(host = "h", port = 99999))
+outbound("OB_3_ADT", mllp(host = HOST + ":", port = 1, timeoot = 2), ordering = "fife")
+inbound("IB_1_ADT", mllp(port = 1), router = "ghost")
+@router
+def r(msg):
+    return ["nobody"]
+@handler
+def h(msg):
+    return [send("OB_9_ADT", msg), sned("OB_1_ADT", msg)]
+x = undefd
+handler(x.y(1)["z"], "made")
+"#;
+    let found = lines(&[("config/a.star", text)]);
+    let places: Vec<String> = found
+        .iter()
+        .filter_map(|line| {
+            let (place, rest) = line.strip_prefix("config/a.star:")?.split_once(':')?;
+            Some(format!("{place} {}", rest.split(['[', ']']).nth(1)?))
+        })
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "1 unknown-name",
+            "2 duplicate-name",
+            "2 wrong-type",
+            "3 duplicate-name",
+            "3 out-of-range",
+            "4 unknown-name",
+            "4 unknown-option",
+            "4 wrong-value",
+            "5 unknown-router",
+            "8 unknown-handler",
+            "11 unknown-outbound",
+            "11 unknown-name",
+            "12 unknown-name",
+        ],
+        "{found:#?}"
+    );
+    check(
+        "for name in NAMES:\n    outbound(name, mllp(port = 1))\n",
+        &[
+            "config/a.star:1:13: error[unknown-name]: Variable `NAMES` not found [what stands after it in this file is checked once this is corrected]",
+        ],
+    );
+}
+
+#[test]
+fn a_secret_in_a_script_is_refused() {
+    for (text, refused) in [
+        ("PASSWORD = \"hunter2\"\n", true),
+        ("db_pwd = \"hunter2\"\n", true),
+        (
+            "outbound(\"OB_1_ADT\", file(directory = \"ftp://u:hunter2@h/d\"))\n",
+            true,
+        ),
+        ("PASSWORD = env(\"acme_password\")\n", false),
+        ("TOKEN_AT = \"PID-3.1\"\n", false),
+        ("PASSWORD = \"\"\n", false),
+    ] {
+        let found = lines(&[("config/a.star", text)]);
+        assert_eq!(
+            found.iter().any(|line| line.contains("secret-in-file")),
+            refused,
+            "{text}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn options_that_are_known_are_listed_once() {
+    let found = lines(&[(
+        "config/a.star",
+        "outbound(\"OB_1_ADT\", file(directory = \"d\"), partition = \"PID-3.1\", ordering = \"lifo\", zzzzzzzzzzzz = 1)\n",
+    )]);
+    let listed = found.iter().find(|line| line.contains("unknown-option"));
+    assert_eq!(
+        listed.map(|line| line.matches("partition").count()),
+        Some(1),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn names_that_nobody_carries_are_found() {
     let feed = "inbound(\"IB_A\", timer(), router = \"r\")\ninbound(\"IB_P\", passthrough(), router = \"r\")\noutbound(\"OB_A\", file(directory = \"d\"))\n";
     let with = |code: &str, expected: &[&str]| check(&format!("{feed}{code}"), expected);
@@ -128,6 +215,17 @@ fn a_router_may_put_the_names_of_its_handlers_together() {
         &format!("{feed}{other}"),
         &["config/a.star:3:5: warning[unused-handler]: no router names the handler `edit_adt`"],
     );
+    for short in [
+        "\"e%s\" % msg.type",
+        "\"e\" + msg.type",
+        "\"e{}\".format(msg.type)",
+        "f\"e{msg}\"",
+    ] {
+        check(
+            &format!("{feed}@router\ndef r(msg):\n    return [{short}]\n"),
+            &[],
+        );
+    }
     let made = "def lane(name):\n    def route(msg): return [\"edit_\" + name]\n    router(route, \"r\")\nlane(\"adt\")\n";
     check(&format!("{feed}{made}"), &[]);
 }
@@ -169,12 +267,14 @@ fn unknown_names_types_and_parameters_are_found_before_any_message() {
     );
     check(
         "handler(5)\n",
-        &["config/a.star:1:1: error[evaluation]: `handler` wants a function, not a value of type `int`"],
+        &[
+            "config/a.star:1:1: error[evaluation]: `handler` wants a function, not a value of type `int` [what stands after it in this file is checked once this is corrected]",
+        ],
     );
     check(
         "send(\"OB_A\", \"x\")\n",
         &[
-            "config/a.star:1:1: error[evaluation]: `send` works on a message: call it in a router, handler or test",
+            "config/a.star:1:1: error[evaluation]: `send` works on a message: call it in a router, handler or test [what stands after it in this file is checked once this is corrected]",
         ],
     );
 }

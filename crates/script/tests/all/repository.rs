@@ -114,7 +114,11 @@ fn one_file_that_fails_does_not_hide_the_problems_of_others_nor_make_new_ones() 
         .iter()
         .filter_map(|line| line.split(['[', ']']).nth(1))
         .collect();
-    assert_eq!(codes, ["syntax", "unknown-name", "evaluation"], "{found:#?}");
+    assert_eq!(
+        codes,
+        ["syntax", "unknown-handler", "unknown-name", "evaluation"],
+        "{found:#?}"
+    );
 }
 
 #[test]
@@ -171,8 +175,15 @@ fn what_others_can_write_is_refused() {
         ("config/a.star", 0o666),
         (".", 0o777),
         ("environments/dev.toml", 0o664),
+        ("messages", 0o777),
+        ("holdfast.toml", 0o666),
     ] {
-        let root = support::repository(&[("config/a.star", ""), ("environments/dev.toml", "a = 1\n")]);
+        let root = support::repository(&[
+            ("config/a.star", ""),
+            ("environments/dev.toml", "a = 1\n"),
+            ("messages/a.hl7", support::ADT),
+            ("holdfast.toml", ""),
+        ]);
         std::fs::set_permissions(root.path().join(path), std::fs::Permissions::from_mode(mode))
             .expect("permissions");
         let found = support::load_at(root.path()).err().unwrap_or_default();

@@ -112,3 +112,36 @@ fn a_filter_chooses_tests() {
     assert_eq!(results(tests, Some("a_test")).len(), 2);
     assert_eq!(results(tests, Some("none")).len(), 0);
 }
+
+/// The Python blocks of a document below `docs/`.
+fn examples(document: &str) -> Vec<String> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs")
+        .join(document);
+    let text = std::fs::read_to_string(&path).expect(document);
+    text.split("```python\n")
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once("```")?.0.to_owned()))
+        .collect()
+}
+
+#[test]
+fn the_examples_of_the_guides_work_as_they_stand() {
+    let feed = &examples("authoring.md")[0];
+    let tests = examples("how-to/test-your-functions.md");
+    assert!(tests.len() > 1, "{tests:?}");
+    let root = support::repository(&[
+        ("config/feed.star", feed),
+        ("config/feed_test.star", &tests.concat()),
+        (
+            "environments/dev.toml",
+            "acme_adt_host = \"127.0.0.1\"\nacme_adt_port = 2601\n",
+        ),
+        ("messages/adt_a01.hl7", ADT),
+    ]);
+    let loaded = support::load_at(root.path()).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let results = loaded.program.run_tests(None);
+    let failed: Vec<_> = results.iter().filter(|result| result.failure.is_some()).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(results.len() > 4, "{results:#?}");
+}

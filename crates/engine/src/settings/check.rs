@@ -1,0 +1,88 @@
+//! What a well-formed setting may still not be.
+
+use model::problem::Problem;
+
+use super::Settings;
+
+/// What cannot be used, by its key.
+pub(super) fn check(settings: &Settings) -> Vec<(&'static str, Problem)> {
+    let mut problems = Vec::new();
+    let mut refuse = |key: &'static str, bad: bool, text: String, advice: &str| {
+        if bad {
+            problems.push((key, Problem::error("bad-setting", text).suggest(advice)));
+        }
+    };
+    let id = &settings.node.id;
+    refuse(
+        "node.id",
+        id.is_empty() || id.len() > 63 || !id.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)),
+        format!("node.id `{id}` is not an id"),
+        "use 1 to 63 letters, digits, `-`, `_` or `.`",
+    );
+    let backend = settings.store.backend.as_str();
+    refuse(
+        "store.backend",
+        !["sqlite", "postgres"].contains(&backend),
+        format!("store.backend `{backend}` is not in this release"),
+        "use `sqlite` or `postgres`",
+    );
+    refuse(
+        "store.url",
+        backend == "postgres" && settings.store.url.is_empty(),
+        "store.backend is `postgres`, but store.url does not say where the database is".to_owned(),
+        "write postgres://user@host:port/database",
+    );
+    refuse(
+        "store.url",
+        holds_password(&settings.store.url),
+        "store.url holds a password, and it is no place for one".to_owned(),
+        "leave it out, and give it as the environment variable HOLDFAST_STORE__PASSWORD",
+    );
+    refuse(
+        "store.segment_mb",
+        settings.store.segment_mb < 8,
+        "store.segment_mb is too small".to_owned(),
+        "use at least 8",
+    );
+    refuse(
+        "engine.memory_mb",
+        settings.engine.memory_mb < 8,
+        "engine.memory_mb is too small".to_owned(),
+        "use at least 8",
+    );
+    refuse(
+        "engine.lane_rows",
+        settings.engine.lane_rows < 64,
+        "engine.lane_rows is too small".to_owned(),
+        "use at least 64",
+    );
+    let loopback = settings
+        .api
+        .bind
+        .parse::<std::net::SocketAddr>()
+        .is_ok_and(|address| address.ip().is_loopback());
+    refuse(
+        "api.bind",
+        !loopback,
+        format!(
+            "api.bind `{}` is not a loopback address with a port",
+            settings.api.bind
+        ),
+        "use 127.0.0.1:<port>: this release serves its API on loopback only, because it has no sign-in yet",
+    );
+    refuse(
+        "log.format",
+        !["text", "json"].contains(&settings.log.format.as_str()),
+        format!("log.format `{}` is not known", settings.log.format),
+        "use `text` or `json`",
+    );
+    problems
+}
+
+/// Whether a URL has a password in front of its host or among its options.
+fn holds_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    user.contains(':') || rest.contains("password=")
+}
