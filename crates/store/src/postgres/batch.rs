@@ -25,8 +25,8 @@ const CLAIM: &str = "WITH own AS (SELECT 1 FROM holdfast.shard
 const VALUES_BEFORE: usize = 4;
 
 /// What is appended to one group of tables; `?` stands for the next value, an array. Arrays side by side in
-/// a select list are walked together without being copied; in `FROM unnest(...)` they would be, at a third
-/// more of the database's CPU a message.
+/// a select list are walked together without being copied; in `FROM unnest(...)` they would be, which took a
+/// third of the database's CPU (docs/adr/0004-postgresql.md).
 const GROUPS: [&str; 6] = [
     ", a AS (INSERT INTO {s}message (id, inbound, received_at, at, control_id, kind, source, parent, body)
      SELECT unnest(?::bigint[]), unnest(?::integer[]), unnest(?::bigint[]), $4, unnest(?::text[]), unnest(?::text[]),
@@ -67,7 +67,7 @@ const ANSWER: &str = " SELECT count(*) = 1 AND $4::bigint IS NOT NULL FROM own";
 type Present = usize;
 
 /// The statements of one segment: one constant text for each choice of groups, made when first needed.
-/// Leaving out tables without rows halves what a small commit costs the database.
+/// A small commit then touches only the tables that it has rows for.
 #[derive(Debug)]
 pub(super) struct Statements {
     number: u32,

@@ -249,9 +249,8 @@ impl Drop for Link {
 /// `holdfast-writer 3 node-1`; `-` where no term is held.
 pub(super) fn session_name(purpose: Purpose, epoch: Option<u32>, node: &str) -> String {
     let epoch = epoch.map_or("-".to_owned(), |epoch| epoch.to_string());
-    let mut name = format!("holdfast-{} {epoch} {node}", purpose.word());
-    name.truncate(63); // the server's own limit; a node's id is ASCII
-    name
+    let name = format!("holdfast-{} {epoch} {node}", purpose.word());
+    name.chars().take(63).collect() // the server's own limit
 }
 
 /// Adds a value to those of a statement.
