@@ -2,3 +2,5 @@
 
 pub mod hl7;
 pub mod mllp;
+pub mod x12;
+pub mod xml;

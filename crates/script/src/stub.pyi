@@ -49,6 +49,12 @@ class Raw:
     bytes: bytes
     received_at: str
     def json(self) -> Any: ...
+    def fhir(self) -> dict[str, Any]:
+        """JSON that is a FHIR resource."""
+    def xml(self) -> dict[str, Any]:
+        """name, namespace, attributes, text, children."""
+    def x12(self) -> dict[str, Any]:
+        """segments (lists of elements, the name first), element, component, repetition."""
 
 # Declarations, at the top level of a file
 

@@ -7,6 +7,7 @@ pub(crate) mod json;
 pub(crate) mod numbers;
 pub(crate) mod patterns;
 pub(crate) mod text;
+pub(crate) mod trees;
 
 /// The longest text that a helper makes, in bytes.
 pub(crate) const TEXT_MAX: usize = 16 << 20;

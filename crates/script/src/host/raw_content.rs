@@ -1,4 +1,4 @@
-//! `msg` when the content is not HL7: bytes, text, JSON.
+//! `msg` when the content is not HL7: bytes, text, JSON, FHIR, XML, X12.
 #![expect(
     unsafe_code,
     reason = "the interpreter's derive of ProvidesStaticType expands to an unsafe impl"
@@ -13,10 +13,11 @@ use starlark::any::ProvidesStaticType;
 use starlark::environment::{Methods, MethodsBuilder};
 use starlark::starlark_module;
 use starlark::values::bytes::StarlarkBytes;
+use starlark::values::dict::DictRef;
 use starlark::values::{Heap, NoSerialize, StarlarkValue, Value, ValueLike, starlark_value};
 use starlark::{StarlarkPagablePanic, starlark_simple_value};
 
-use crate::helpers::{dates, json};
+use crate::helpers::{dates, json, trees};
 
 /// The Starlark value.
 #[derive(ProvidesStaticType, NoSerialize, StarlarkPagablePanic, Allocative)]
@@ -78,10 +79,6 @@ impl<'v> StarlarkValue<'v> for RawContent {
     }
 }
 
-fn later<T>(what: &str) -> anyhow::Result<T> {
-    anyhow::bail!("`.{what}()` is not there yet: read the content with `.text` or `.json()`")
-}
-
 #[starlark_module]
 fn methods(builder: &mut MethodsBuilder) {
     /// The content as UTF-8 text.
@@ -107,22 +104,26 @@ fn methods(builder: &mut MethodsBuilder) {
         json::decode(heap, &this.bytes)
     }
 
-    /// Not there yet.
-    fn xml<'v>(this: &RawContent) -> anyhow::Result<Value<'v>> {
-        let _ = this;
-        later("xml")
+    /// The content read as XML: a dict with `name`, `namespace`, `attributes`, `text` and `children`.
+    fn xml<'v>(this: &RawContent, heap: Heap<'v>) -> anyhow::Result<Value<'v>> {
+        let root = formats::xml::parse(this.text()?)?;
+        Ok(trees::element(heap, &root))
     }
 
-    /// Not there yet.
-    fn x12<'v>(this: &RawContent) -> anyhow::Result<Value<'v>> {
-        let _ = this;
-        later("x12")
+    /// The content read as an X12 interchange: a dict with the delimiters and the `segments`.
+    fn x12<'v>(this: &RawContent, heap: Heap<'v>) -> anyhow::Result<Value<'v>> {
+        let interchange = formats::x12::parse(this.text()?)?;
+        Ok(trees::interchange(heap, &interchange))
     }
 
-    /// Not there yet.
-    fn fhir<'v>(this: &RawContent) -> anyhow::Result<Value<'v>> {
-        let _ = this;
-        later("fhir")
+    /// The content decoded from JSON, which must be a FHIR resource: a dict with `resourceType`.
+    fn fhir<'v>(this: &RawContent, heap: Heap<'v>) -> anyhow::Result<Value<'v>> {
+        let resource = json::decode(heap, &this.bytes)?;
+        let kind = DictRef::from_value(resource).and_then(|dict| dict.get_str("resourceType"));
+        match kind.and_then(Value::unpack_str) {
+            Some(kind) if !kind.is_empty() => Ok(resource),
+            _ => anyhow::bail!("the content is JSON but no FHIR resource: it has no `resourceType`"),
+        }
     }
 
     /// HL7 only.

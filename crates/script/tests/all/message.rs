@@ -174,6 +174,21 @@ fn raw_content_is_text_bytes_and_json() {
         ("héllo", "msg.text", "héllo"),
         ("ab", "len(msg.bytes)", "2"),
         ("ab", "len(msg)", "2"),
+        (
+            "<o xmlns=\"urn:x\" id=\"7\"><l>A</l></o>",
+            "[msg.xml()[\"name\"], msg.xml()[\"attributes\"], msg.xml()[\"children\"][0][\"text\"], msg.xml()[\"namespace\"]]",
+            "[\"o\", {\"id\": \"7\"}, \"A\", \"urn:x\"]",
+        ),
+        (
+            "{\"resourceType\": \"Patient\", \"id\": \"p\"}",
+            "msg.fhir()[\"id\"]",
+            "p",
+        ),
+        (
+            "ISA*00*          *00*          *ZZ*SENDER         *ZZ*RECEIVER       *260101*1200*^*00501*000000001*0*T*:~EQ*30:1~IEA*1*1~",
+            "msg.x12()[\"segments\"][1] + [msg.x12()[\"component\"]]",
+            "[\"EQ\", \"30:1\", \":\"]",
+        ),
     ] {
         let body = format!("return send(\"OB_A\", str({expression}))");
         let handled = support::handle(&body, &support::incoming_raw(input)).expect("an answer");
@@ -189,7 +204,11 @@ fn raw_content_is_text_bytes_and_json() {
     for (input, expression, expected) in [
         ("{", "msg.json()", "not JSON (line 1, column 1)"),
         ("x", "msg[\"PID-1\"]", "not HL7"),
-        ("x", "msg.xml()", "not there yet"),
+        ("x", "msg.xml()", "not well-formed XML (line 1"),
+        ("<!DOCTYPE a><a/>", "msg.xml()", "a DOCTYPE is not accepted"),
+        ("x", "msg.x12()", "does not begin with ISA"),
+        ("[1]", "msg.fhir()", "no FHIR resource"),
+        ("{\"resourceType\": 1}", "msg.fhir()", "no FHIR resource"),
         ("x", "msg.segments(\"PID\")", "not HL7"),
     ] {
         let fault = support::handle(&format!("return {expression}"), &support::incoming_raw(input))
