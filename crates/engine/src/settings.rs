@@ -18,6 +18,7 @@ const PREFIX: &str = "HOLDFAST_";
 const VALUE_PREFIX: &str = "HOLDFAST_VALUE_";
 /// The one setting that is a secret: it is read from the environment only, and shown nowhere.
 const STORE_PASSWORD: &str = "HOLDFAST_STORE__PASSWORD";
+const STORE_URL: &str = "store.url";
 
 /// The file of settings, at the root of a config repository.
 const FILE: &str = "holdfast.toml";
@@ -296,16 +297,28 @@ impl Sources<'_> {
         self.place(key, value, problem)
     }
 
-    /// Addresses in the file that hold a password.
+    /// Addresses that hold a password: that of the store wherever it came from, others in the file.
     fn passwords(&self) -> Vec<Problem> {
         flatten(self.figment)
             .into_iter()
-            .filter(|(key, value)| self.from(key, value) == FILE)
-            .filter(|(_, value)| value.as_str().is_some_and(script::secrets::in_address))
+            .filter(|(key, value)| {
+                let text = value.as_str().unwrap_or_default();
+                match key.as_str() {
+                    STORE_URL => check::holds_password(text),
+                    _ => self.from(key, value) == FILE && script::secrets::in_address(text),
+                }
+            })
             .map(|(key, value)| {
+                let from = self.from(&key, &value);
                 let message =
-                    format!("`{key}` is an address with a password in it, and {FILE} is no place for one");
-                self.place(&key, &value, Problem::error(SECRET, message).suggest(SECRET_HINT))
+                    format!("`{key}` is an address with a password in it, and {from} is no place for one");
+                let hint = match key.as_str() {
+                    STORE_URL => {
+                        format!("leave it out, and give it as the environment variable {STORE_PASSWORD}")
+                    }
+                    _ => SECRET_HINT.to_owned(),
+                };
+                self.place(&key, &value, Problem::error(SECRET, message).suggest(hint))
             })
             .collect()
     }

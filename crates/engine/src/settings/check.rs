@@ -33,12 +33,6 @@ pub(super) fn check(settings: &Settings) -> Vec<(&'static str, Problem)> {
         "write postgres://user@host:port/database",
     );
     refuse(
-        "store.url",
-        holds_password(&settings.store.url),
-        "store.url holds a password, and it is no place for one".to_owned(),
-        "leave it out, and give it as the environment variable HOLDFAST_STORE__PASSWORD",
-    );
-    refuse(
         "store.segment_mb",
         settings.store.segment_mb < 8,
         "store.segment_mb is too small".to_owned(),
@@ -80,7 +74,7 @@ pub(super) fn check(settings: &Settings) -> Vec<(&'static str, Problem)> {
 }
 
 /// Whether a URL has a password in front of its host or among its options.
-fn holds_password(url: &str) -> bool {
+pub(super) fn holds_password(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
