@@ -10,7 +10,7 @@ use store::NameKind;
 use store::rows::{Entry, HandledResult, NewDeadLetter, NewHandled, NewMessage, NewSend, Receipt, Unit};
 
 use super::route::log_entries;
-use super::{BATCH, HandlerRow, Work, refill, works};
+use super::{BATCH, HandlerRow, Work, key, refill, works};
 use crate::core::{Core, HandlerLane, Stopping};
 use crate::counters::Figure;
 use crate::finaliser::Happened;
@@ -238,15 +238,11 @@ impl Core {
         } else {
             None
         };
-        let control_id = peek
-            .as_ref()
-            .map(|peek| peek.control_id())
-            .filter(|id| !id.is_empty())
-            .map(Box::from);
+        let control_id = peek.as_ref().and_then(|peek| key(&peek.control_id()));
         let kind = peek
             .as_ref()
             .filter(|peek| !peek.message_code().is_empty())
-            .map(|peek| format!("{}^{}", peek.message_code(), peek.trigger()).into());
+            .and_then(|peek| key(&format!("{}^{}", peek.message_code(), peek.trigger())));
         NewMessage {
             inbound,
             received_at: self.clock.now(),

@@ -11,7 +11,7 @@ use model::{Body, Disposition, MessageId, RowId};
 use store::rows::{Entry, EventKind, NewDisposition, NewEvent, NewMessage, Receipt, Unit};
 use tokio::sync::oneshot;
 
-use super::{IngressRow, Work, compact};
+use super::{IngressRow, Work, compact, key};
 use crate::core::{Core, InboundLane};
 use crate::counters::Figure;
 
@@ -244,8 +244,8 @@ fn examine(body: &Body, strict: bool) -> Examined {
         Ok(peek) => peek,
         Err(fault) => return (unreadable(fault), None, None),
     };
-    let control_id = Some(peek.control_id()).filter(|id| !id.is_empty()).map(Box::from);
-    let kind = kind_of(&peek).map(Into::into);
+    let control_id = key(&peek.control_id());
+    let kind = kind_of(&peek).and_then(|kind| key(&kind));
     let verdict = match hl7::Message::parse(body.bytes().clone()) {
         Err(fault) => unreadable(fault),
         Ok(message) if strict => first_violation(&message),

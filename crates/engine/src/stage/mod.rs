@@ -170,7 +170,29 @@ pub(crate) fn anyhow_chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What a header says, as a key to look it up by: the zero byte, which not every database takes in a text, is
+/// replaced. The message itself stays as it came. `None` when it says nothing.
+pub(crate) fn key(text: &str) -> Option<Box<str>> {
+    match text {
+        "" => None,
+        text if text.contains('\0') => Some(text.replace('\0', "\u{fffd}").into()),
+        text => Some(text.into()),
+    }
+}
+
 /// A copy that does not keep a whole read buffer alive.
 pub(crate) fn compact(body: &Body) -> Body {
     Body(Bytes::copy_from_slice(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key;
+
+    #[test]
+    fn a_key_holds_no_zero_byte_and_is_never_empty() {
+        assert_eq!(key(""), None);
+        assert_eq!(key("A1").as_deref(), Some("A1"));
+        assert_eq!(key("A\01").as_deref(), Some("A\u{fffd}1"));
+    }
 }
