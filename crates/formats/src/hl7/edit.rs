@@ -147,7 +147,15 @@ impl Message {
             };
             let tail = origin.and_then(|base| self.tail(base as usize));
             match tail {
-                Some(tail) if !tail.is_empty() => out.extend_from_slice(tail),
+                Some(tail) if !tail.is_empty() => {
+                    out.extend_from_slice(tail);
+                    // What filled up the end of the message (zero bytes, blanks) is no line to go on with.
+                    let follows = slots.get(i + 1).and_then(Slot::origin);
+                    let open = i + 1 < slots.len() && !tail.ends_with(b"\r") && !tail.ends_with(b"\n");
+                    if open && follows != origin.map(|base| base + 1) {
+                        out.extend_from_slice(line_break);
+                    }
+                }
                 Some(_) if i + 1 == slots.len() => {}
                 _ => out.extend_from_slice(line_break),
             }

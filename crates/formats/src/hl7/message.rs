@@ -46,6 +46,16 @@ pub(crate) enum Slot {
     Own(Arc<Own>),
 }
 
+impl Slot {
+    /// Its number in the index, if it came from there.
+    pub(crate) fn origin(&self) -> Option<u32> {
+        match self {
+            Slot::Base(base) => Some(*base),
+            Slot::Own(own) => own.origin,
+        }
+    }
+}
+
 /// A segment's place and name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SegmentRef {

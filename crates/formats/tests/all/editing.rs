@@ -124,6 +124,19 @@ fn a_delete_empties_places_and_removes_repetitions_and_segments() {
 }
 
 #[test]
+fn a_segment_added_behind_filling_bytes_stands_on_a_line_of_its_own() {
+    for filling in ["\0\0", "\r\n\0 ", " \0\r", "\n"] {
+        let raw = format!("MSH|^~\\&|A\rPID|1\r{filling}");
+        let mut message = parse(&raw);
+        message.add_segment("NTE|1", None).expect("adds");
+        message.add_segment("NTE|2", Some(2)).expect("adds");
+        let again = Message::parse(message.encode().expect("encodes")).expect("a message");
+        let names: Vec<String> = again.segments().map(|segment| segment.name.to_string()).collect();
+        assert_eq!(names, ["MSH", "PID", "NTE", "NTE"], "{filling:?}");
+    }
+}
+
+#[test]
 fn segments_are_added_and_removed_in_place() {
     let base = format!("{H}PID|1\rOBX|1\r");
     let add = |text: &'static str, at| {
