@@ -126,6 +126,28 @@ pub(super) async fn drained(node: &Node<'_>) -> Result<()> {
     .await
 }
 
+/// Nothing missing, nothing out of order, and at most one repeat a lane for each crash.
+pub(super) fn sound(judged: &Reconciliation, crashes: u64) -> Result<()> {
+    let totals = &judged.totals;
+    ensure!(
+        judged.is_complete(),
+        "missing or unexpected: {totals:?} {:?}",
+        judged.examples
+    );
+    ensure!(
+        judged.is_in_order(),
+        "out of order: {totals:?} {:?}",
+        judged.examples
+    );
+    let allowed = crashes * u64::from(LANES);
+    ensure!(
+        totals.repeated_unexplained <= allowed,
+        "{} repeats, {allowed} allowed: {totals:?}",
+        totals.repeated_unexplained
+    );
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_under_load_loses_nothing_keeps_order_and_repeats_at_most_one_a_lane() -> Result<()> {
     let load = Load::new().await?;
@@ -143,23 +165,7 @@ async fn kill_9_under_load_loses_nothing_keeps_order_and_repeats_at_most_one_a_l
     let sent = sender.finish().await;
     let judged = load.settle(&sent).await?;
     drained(&node).await?;
-    let totals = &judged.totals;
-    ensure!(
-        judged.is_complete(),
-        "missing or unexpected: {totals:?} {:?}",
-        judged.examples
-    );
-    ensure!(
-        judged.is_in_order(),
-        "out of order: {totals:?} {:?}",
-        judged.examples
-    );
-    let allowed = kills * u64::from(LANES);
-    ensure!(
-        totals.repeated_unexplained <= allowed,
-        "{} repeats, {allowed} allowed: {totals:?}",
-        totals.repeated_unexplained
-    );
+    sound(&judged, kills)?;
     stop(node).await
 }
 

@@ -1,11 +1,10 @@
 //! A node on PostgreSQL: killed under load, and with its database killed under load. The judge knows the wire
 //! only.
 
-use anyhow::{Result, ensure};
-use bench::reconcile::Reconciliation;
+use anyhow::Result;
 use bench::sender::Pace;
 
-use super::crash::{LANES, Load, drained};
+use super::crash::{Load, drained, sound};
 use super::site::stop;
 
 /// Crashes in one run of each test.
@@ -19,27 +18,6 @@ async fn load_on(database: &pgtest::Database<'_>) -> Result<Load> {
         .setting("HOLDFAST_STORE__BACKEND", "postgres")
         .setting("HOLDFAST_STORE__URL", &database.url());
     Ok(load)
-}
-
-fn sound(judged: &Reconciliation, crashes: u64) -> Result<()> {
-    let totals = &judged.totals;
-    ensure!(
-        judged.is_complete(),
-        "missing or unexpected: {totals:?} {:?}",
-        judged.examples
-    );
-    ensure!(
-        judged.is_in_order(),
-        "out of order: {totals:?} {:?}",
-        judged.examples
-    );
-    let allowed = crashes * u64::from(LANES);
-    ensure!(
-        totals.repeated_unexplained <= allowed,
-        "{} repeats, {allowed} allowed: {totals:?}",
-        totals.repeated_unexplained
-    );
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

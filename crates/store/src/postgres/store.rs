@@ -103,15 +103,6 @@ impl PostgresStore {
     }
 }
 
-fn span(name: NameId, after: i64, upto: i64, limit: usize) -> Span {
-    Span {
-        name: Some(name),
-        after,
-        upto,
-        limit,
-    }
-}
-
 #[async_trait]
 impl Store for PostgresStore {
     async fn acquire(&self, node: &str) -> Result<Term, Error> {
@@ -152,7 +143,7 @@ impl Store for PostgresStore {
         upto: MessageId,
         limit: usize,
     ) -> Result<Vec<MessageId>, Error> {
-        self.view(move |view| view.open_ingress(span(inbound, after.raw(), upto.raw(), limit)))
+        self.view(move |view| view.open_ingress(Span::of(inbound, after.raw(), upto.raw(), limit)))
             .await
     }
 
@@ -163,7 +154,7 @@ impl Store for PostgresStore {
         upto: RowId,
         limit: usize,
     ) -> Result<Vec<OpenRouted>, Error> {
-        self.view(move |view| view.open_routed(span(handler, after.0, upto.0, limit)))
+        self.view(move |view| view.open_routed(Span::of(handler, after.0, upto.0, limit)))
             .await
     }
 
@@ -174,7 +165,7 @@ impl Store for PostgresStore {
         upto: SendId,
         limit: usize,
     ) -> Result<Vec<OpenSend>, Error> {
-        self.view(move |view| view.open_sends(span(destination, after.raw(), upto.raw(), limit)))
+        self.view(move |view| view.open_sends(Span::of(destination, after.raw(), upto.raw(), limit)))
             .await
     }
 

@@ -26,6 +26,16 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// Of one lane.
+    pub(crate) fn of(name: NameId, after: i64, upto: i64, limit: usize) -> Span {
+        Span {
+            name: Some(name),
+            after,
+            upto,
+            limit,
+        }
+    }
+
     /// The next chunk of it.
     fn candidates(&self, after: i64) -> Candidates {
         Candidates {

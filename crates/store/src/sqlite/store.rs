@@ -133,15 +133,6 @@ impl SqliteStore {
     }
 }
 
-fn span(name: NameId, after: i64, upto: i64, limit: usize) -> Span {
-    Span {
-        name: Some(name),
-        after,
-        upto,
-        limit,
-    }
-}
-
 #[async_trait]
 impl Store for SqliteStore {
     async fn acquire(&self, node: &str) -> Result<Term, Error> {
@@ -184,7 +175,7 @@ impl Store for SqliteStore {
         upto: MessageId,
         limit: usize,
     ) -> Result<Vec<MessageId>, Error> {
-        self.view(move |view| view.open_ingress(span(inbound, after.raw(), upto.raw(), limit)))
+        self.view(move |view| view.open_ingress(Span::of(inbound, after.raw(), upto.raw(), limit)))
             .await
     }
 
@@ -195,7 +186,7 @@ impl Store for SqliteStore {
         upto: RowId,
         limit: usize,
     ) -> Result<Vec<OpenRouted>, Error> {
-        self.view(move |view| view.open_routed(span(handler, after.0, upto.0, limit)))
+        self.view(move |view| view.open_routed(Span::of(handler, after.0, upto.0, limit)))
             .await
     }
 
@@ -206,7 +197,7 @@ impl Store for SqliteStore {
         upto: SendId,
         limit: usize,
     ) -> Result<Vec<OpenSend>, Error> {
-        self.view(move |view| view.open_sends(span(destination, after.raw(), upto.raw(), limit)))
+        self.view(move |view| view.open_sends(Span::of(destination, after.raw(), upto.raw(), limit)))
             .await
     }
 

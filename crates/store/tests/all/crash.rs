@@ -1,11 +1,7 @@
 //! A process that is killed at any moment loses nothing that it had a receipt for.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
-
-use store::conformance::{CrashWriter, verify_after_crash};
-
-use crate::support::{block_on, fixture};
+use crate::promises::{no_receipt_is_lost, write_until_killed};
+use crate::support::fixture;
 
 /// Names the directory, and makes the test below write instead of doing nothing.
 const DIRECTORY: &str = "STORE_CRASH_TEST_DIRECTORY";
@@ -20,53 +16,14 @@ fn writer_of_the_crash_test() {
         return;
     };
     let fixture = fixture(directory.as_ref(), Some(SEGMENT_ROWS));
-    block_on(CrashWriter::run(fixture, std::io::stdout())).unwrap_or_else(|fault| panic!("{fault}"));
-}
-
-/// Runs a writer until it has told of `lines` receipts, kills it, and answers all that it told.
-fn write_and_kill(directory: &std::path::Path, lines: usize) -> Vec<String> {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash::writer_of_the_crash_test", "--nocapture"])
-        .env(DIRECTORY, directory)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut told = Vec::new();
-    let mut line = String::new();
-    // A line that the kill cut off has no end, and told of nothing.
-    while output.read_line(&mut line).unwrap() > 0 && line.ends_with('\n') {
-        if line.starts_with("m ") || line.starts_with("d ") {
-            told.push(line.trim_end().to_owned());
-        }
-        if told.len() >= lines {
-            child.kill().unwrap(); // again and again does no harm; what is in the pipe is still read
-        }
-        line.clear();
-    }
-    let _ = child.kill();
-    child.wait().unwrap();
-    told
+    write_until_killed(fixture);
 }
 
 #[test]
 fn no_receipt_is_lost_when_the_process_is_killed() {
     let directory = tempfile::tempdir().unwrap();
-    let mut told = Vec::new();
-    for round in 0..ROUNDS {
-        let lines = round * 7919 % 613 + 1; // from the first receipt to several segments on
-        let of_round = write_and_kill(directory.path(), lines);
-        assert!(
-            of_round.len() >= lines,
-            "round {round}: the writer ended by itself after {} lines",
-            of_round.len()
-        );
-        told.extend(of_round);
-        let outcome = block_on(async {
-            let store = fixture(directory.path(), Some(SEGMENT_ROWS)).open().await?;
-            verify_after_crash(store, &told).await
-        });
-        outcome.unwrap_or_else(|fault| panic!("round {round}: {fault}"));
-    }
+    let place = (DIRECTORY, directory.path().as_os_str());
+    no_receipt_is_lost(ROUNDS, "crash::writer_of_the_crash_test", place, || {
+        fixture(directory.path(), Some(SEGMENT_ROWS))
+    });
 }

@@ -5,6 +5,7 @@ mod conformance;
 mod crash;
 mod disk_full;
 mod postgres;
+mod promises;
 mod refusals;
 mod retention;
 mod support;

@@ -1,30 +1,12 @@
 //! The conformance suite: once as the backend ships, once with segments so small that every story crosses
 //! several.
 
-use futures::StreamExt;
-use store::conformance::{Case, cases};
-
 use super::support::fixture;
-use crate::support::block_on;
+use crate::promises::keep_every_promise;
 
 fn run_all(rows: Option<u64>) {
-    let run = |case: Case| async move {
-        let database = pgtest::server().database();
-        let outcome = (case.run)(fixture(&database.url(), rows)).await;
-        outcome.err().map(|fault| format!("{}: {fault}", case.name))
-    };
-    // Side by side, so that they wait for the disk together.
-    let runs = futures::stream::iter(cases())
-        .map(run)
-        .buffer_unordered(6)
-        .filter_map(std::future::ready);
-    let broken: Vec<String> = block_on(runs.collect());
-    assert!(
-        broken.is_empty(),
-        "{} broken promises:\n{}",
-        broken.len(),
-        broken.join("\n")
-    );
+    let database = || pgtest::server().database();
+    keep_every_promise(database, |database| fixture(&database.url(), rows), 6);
 }
 
 #[test]
