@@ -30,6 +30,11 @@ flags=(
 )
 RUSTFLAGS="${flags[*]}" cargo build --release --target "$target" --target-dir "$out" --bin hl7
 
+# Each new input is a line of its own: the log keeps them all, the screen shows the start, the end and any crash.
+log="$out/fuzz.log"
+code=0
 "$out/$target/release/hl7" "$corpus" corpus/hl7 \
   "${bound[@]}" -max_len=4096 -timeout=10 -rss_limit_mb=1024 \
-  -dict=hl7.dict -artifact_prefix="$out/" -print_final_stats=1
+  -dict=hl7.dict -artifact_prefix="$out/" -print_final_stats=1 >"$log" 2>&1 || code=$?
+grep -vE '^#[0-9]+[[:space:]]+(NEW|REDUCE|RELOAD)|# Uses: ' "$log" | tail -n 60
+exit "$code"
