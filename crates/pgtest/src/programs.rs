@@ -83,6 +83,14 @@ pub(crate) fn command(program: &str) -> Command {
     command
 }
 
+/// Whether `user` can reach the folder and write in it.
+pub(crate) fn may_write(user: &str, folder: &Path) -> bool {
+    let mut test = Command::new("runuser");
+    test.args(["-u", user, "--", "test", "-w"]).arg(folder);
+    test.current_dir("/");
+    test.status().is_ok_and(|status| status.success())
+}
+
 /// Runs a command to its end; panics, with what it said, when it failed.
 pub(crate) fn run(command: &mut Command) -> String {
     let Output {

@@ -20,6 +20,7 @@ fsync = on
 full_page_writes = on
 synchronous_commit = on
 listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
 max_connections = 120
 shared_buffers = 128MB
 max_wal_size = 2GB
@@ -92,10 +93,9 @@ impl Server {
         ]);
         initdb.args(["--data-checksums", "--no-sync", "--no-instructions", "--pgdata"]);
         programs::run(initdb.arg(self.data()));
-        let own = format!("unix_socket_directories = '{}'\n", self.folder.display());
         let path = self.data().join("postgresql.conf");
         let defaults = std::fs::read_to_string(&path).expect("initdb wrote its settings");
-        std::fs::write(&path, format!("{defaults}{SETTINGS}{own}{settings}\n"))
+        std::fs::write(&path, format!("{defaults}{SETTINGS}{settings}\n"))
             .expect("the settings can be written");
     }
 
@@ -221,19 +221,40 @@ impl Drop for Server {
     }
 }
 
-/// A folder that the server's user owns and nobody else can read.
+/// A folder that the server's user owns and nobody else can read. A folder for temporary files may be closed
+/// to other users, and the server's is another when root runs the tests: then one that is open to all is taken.
 fn make_folder() -> PathBuf {
-    let parent = std::env::var_os("PGTEST_FOLDER").map_or_else(std::env::temp_dir, PathBuf::from);
+    let parents = match std::env::var_os("PGTEST_FOLDER") {
+        Some(named) => vec![PathBuf::from(named)],
+        None => vec![std::env::temp_dir(), "/var/tmp".into(), "/tmp".into()],
+    };
+    let mut refused = Vec::new();
+    for parent in parents {
+        match make_folder_in(&parent) {
+            Ok(folder) => return folder,
+            Err(reason) => refused.push(format!("{}: {reason}", parent.display())),
+        }
+    }
+    panic!(
+        "the server's data has no place (PGTEST_FOLDER names one that its user may enter): {}",
+        refused.join("; ")
+    );
+}
+
+fn make_folder_in(parent: &Path) -> Result<PathBuf, String> {
     let folder = tempfile::Builder::new()
         .prefix("pgtest-")
         .tempdir_in(parent)
-        .expect("a folder can be made (PGTEST_FOLDER says where)")
-        .keep();
-    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).expect("it is ours");
+        .map_err(|error| error.to_string())?;
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700))
+        .map_err(|error| error.to_string())?;
     if let Some(user) = programs::owner() {
-        programs::run(Command::new("chown").arg(user).arg(&folder));
+        programs::run(Command::new("chown").arg(user).arg(folder.path()));
+        if !programs::may_write(user, folder.path()) {
+            return Err(format!("the user {user} may not enter it"));
+        }
     }
-    folder
+    Ok(folder.keep())
 }
 
 fn watch(folder: &Path) -> (Child, ChildStdin) {
@@ -250,7 +271,19 @@ fn watch(folder: &Path) -> (Child, ChildStdin) {
     (watchdog, leash)
 }
 
+/// A port on which nothing listens, below the range of outgoing connections: a server that is stopped for a
+/// while must find its own again.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    listener.local_addr().expect("it is bound").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    const PORTS: u32 = 5_000;
+    let start = (std::process::id() % PORTS) * 24;
+    for _ in 0..PORTS {
+        let port = FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let port = u16::try_from(port).expect("they are below 65,536");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between 10000 and 14999 on 127.0.0.1");
 }
