@@ -105,7 +105,7 @@ fn a_body_that_is_damaged_is_named_and_not_handed_out() {
         let message = led.arrive(1, true).await;
         assert_eq!(led.store.check_integrity().await.unwrap(), Vec::<String>::new());
         database
-            .sql("UPDATE holdfast.s000001_message SET body = overlay(body PLACING '\\x0000'::bytea FROM 9)");
+            .sql("UPDATE holdfast.s000001_message SET body = overlay(body PLACING '\\xffff'::bytea FROM 8)");
         let text = format!("segment 1: the body of message {message} cannot be read: its bytes are damaged");
         let error = led
             .store
