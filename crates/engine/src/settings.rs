@@ -63,6 +63,8 @@ pub struct StoreSettings {
     pub url: String,
     /// A segment is sealed when it passes this size, in MiB.
     pub segment_mb: u64,
+    /// Whether bodies are compressed before they are written; what was written is read either way.
+    pub compression: bool,
 }
 
 /// How the graph runs.
@@ -108,6 +110,7 @@ impl Default for Settings {
                 directory: PathBuf::from(".holdfast"),
                 url: String::new(),
                 segment_mb: 256,
+                compression: true,
             },
             engine: Engine {
                 code_threads: 0,

@@ -13,6 +13,7 @@ use model::{NameId, Term, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::packing::Packed;
 use crate::{CommitError, Desired, DropReport, Error, NameKind, Receipt, Unit};
 
 /// What the calls ask of the writer.
@@ -31,7 +32,7 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 /// The units of one call.
 pub(crate) struct Job {
     pub(crate) term: Term,
-    pub(crate) units: Vec<Unit>,
+    pub(crate) units: Vec<Packed>,
     pub(crate) reply: oneshot::Sender<Answers>,
 }
 
@@ -47,14 +48,22 @@ pub(crate) struct Desk {
     writer: Mutex<Option<JoinHandle<()>>>,
     /// Set once the writer has ended in order: nothing that it did not answer was written.
     closed: Arc<AtomicBool>,
+    /// Whether bodies are compressed.
+    compress: bool,
 }
 
 impl Desk {
-    pub(crate) fn new(commands: Sender<Command>, writer: JoinHandle<()>, closed: Arc<AtomicBool>) -> Desk {
+    pub(crate) fn new(
+        commands: Sender<Command>,
+        writer: JoinHandle<()>,
+        closed: Arc<AtomicBool>,
+        compress: bool,
+    ) -> Desk {
         Desk {
             commands: Some(commands),
             writer: Mutex::new(Some(writer)),
             closed,
+            compress,
         }
     }
 
@@ -70,6 +79,11 @@ impl Desk {
     /// Queues units at once; the future only waits for the answers.
     pub(crate) fn submit(&self, term: Term, units: Vec<Unit>) -> BoxFuture<'static, Answers> {
         let count = units.len();
+        // On the caller's thread: the writer's is the one that everybody waits for.
+        let units = units
+            .into_iter()
+            .map(|unit| Packed::new(unit, self.compress))
+            .collect();
         let (reply, answer) = oneshot::channel();
         // The queue is entered here, not when the future is first polled: call order is row order.
         let job = Command::Submit(Job { term, units, reply });
@@ -103,7 +117,12 @@ impl Drop for Desk {
 
 /// What is queued behind `first`, up to the bounds of one transaction, and the command that ended it.
 pub(crate) fn gather(first: Job, commands: &Receiver<Command>) -> (Vec<Job>, Option<Command>) {
-    let size = |job: &Job| (job.units.len(), job.units.iter().map(Unit::weight).sum::<usize>());
+    let size = |job: &Job| {
+        (
+            job.units.len(),
+            job.units.iter().map(Packed::weight).sum::<usize>(),
+        )
+    };
     let (mut units, mut bytes) = size(&first);
     let mut jobs = vec![first];
     while units < BATCH_UNITS_MAX && bytes < BATCH_BYTES_MAX {

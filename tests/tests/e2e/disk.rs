@@ -58,7 +58,14 @@ async fn a_full_disk_stops_acknowledgements_loses_nothing_and_ends_when_there_is
     };
     let plan = Plan::new(&site.repository).data(disk.path().join("data"));
     let node = plan.start().await?;
-    let big = [&tests::mllp::adt("X")[..], b"NTE|1||", &[b'x'; 16 * 1024], b"\r"].concat();
+    // Hex digits without a pattern: compression cannot make room.
+    let mut state = 1_u32;
+    let mut digit = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        b"0123456789abcdef"[(state >> 28) as usize]
+    };
+    let text: Vec<u8> = (0..16 * 1024).map(|_| digit()).collect();
+    let big = [&tests::mllp::adt("X")[..], b"NTE|1||", &text, b"\r"].concat();
     let mut options = sender::Options::new(format!("127.0.0.1:{}", site.inbound), Pool::of([big.into()])?);
     options.lanes = 4;
     options.pace = Pace::Closed { window: 4 };

@@ -46,6 +46,7 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("tiberius", &["store"]),
     ("bb8", &["store"]),
     ("tokio-postgres", &["store"]),
+    ("zstd", &["store"]),
     ("axum", &["api"]),
     ("hyper", &["api"]),
     ("metrics-exporter-prometheus", &["api"]),

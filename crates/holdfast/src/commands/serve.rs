@@ -125,6 +125,7 @@ async fn open_store(args: &Args, settings: &Settings) -> anyhow::Result<Arc<dyn 
         options.password = settings::store_password();
         options.node.clone_from(&settings.node.id);
         options.segment_bytes_max = chosen.segment_mb << 20;
+        options.compress = chosen.compression;
         let store = tokio::task::spawn_blocking(move || store::postgres::open(options)).await??;
         return Ok(Arc::new(store));
     }
@@ -141,6 +142,7 @@ async fn open_store(args: &Args, settings: &Settings) -> anyhow::Result<Arc<dyn 
     })?;
     let mut options = store::sqlite::Options::new(directory);
     options.segment_bytes_max = chosen.segment_mb << 20;
+    options.compress = chosen.compression;
     let store = tokio::task::spawn_blocking(move || store::sqlite::open(options)).await??;
     Ok(Arc::new(store))
 }

@@ -31,15 +31,21 @@ pub(crate) async fn live(
     messages: usize,
     open: usize,
 ) -> Result<Vec<Duration>, Failure> {
-    let body = Body::from(vec![b'x'; 1024]);
+    let bodies = bodies()?;
+    let body = |index: usize| &bodies[index % bodies.len()];
     let (mut arrived, mut sent): (Vec<MessageId>, Vec<(MessageId, SendId)>) = Default::default();
     let mut commits = Vec::new();
     let mut disposed = 0;
     let rounds = messages.div_ceil(batch);
     for round in 0..rounds + 2 {
         let fresh = if round < rounds { batch } else { 0 };
-        let mut units: Vec<Unit> = (0..fresh).map(|_| arrival(&body)).collect();
-        units.extend(arrived.iter().map(|id| handoff(*id, &body)));
+        let mut units: Vec<Unit> = (0..fresh).map(|index| arrival(body(index))).collect();
+        units.extend(
+            arrived
+                .iter()
+                .enumerate()
+                .map(|(index, id)| handoff(*id, body(index))),
+        );
         for (id, send) in &sent {
             units.push(ending(*id, *send, disposed >= open));
             disposed += 1;
@@ -62,6 +68,18 @@ pub(crate) async fn live(
             .collect();
     }
     Ok(commits)
+}
+
+/// Made-up admissions of about 1 KB.
+fn bodies() -> Result<Vec<Body>, Failure> {
+    let recipe = bench::recipe::Recipe {
+        kinds: vec!["ADT^A01".to_owned()],
+        version: bench::recipe::VERSION.to_owned(),
+        size: Some(1024),
+        seed: 1,
+        date: "20300102030405".to_owned(),
+    };
+    Ok(recipe.messages()?.take(64).map(Body::from).collect())
 }
 
 fn arrival(body: &Body) -> Unit {
@@ -97,7 +115,8 @@ fn handoff(message: MessageId, body: &Body) -> Unit {
 }
 
 fn ending(message: MessageId, send: SendId, dispose: bool) -> Unit {
-    let reply = Some(Body::from(vec![b'a'; 80]));
+    let reply = b"MSH|^~\\&|EMR|HOSP|ADT|WEST|20300102030405||ACK^A01^ACK|4711|P|2.5.1\rMSA|AA|MSG00000001\r";
+    let reply = Some(Body::from(&reply[..]));
     let outcome = NewOutcome {
         send,
         message,

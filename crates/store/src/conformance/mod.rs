@@ -20,6 +20,7 @@ use futures::future::BoxFuture;
 use crate::{Error, Store};
 
 mod administration;
+mod bodies;
 mod build;
 mod crash;
 mod dispositions;
@@ -92,6 +93,7 @@ pub struct Case {
 pub fn cases() -> Vec<Case> {
     [
         writing::CASES,
+        bodies::CASES,
         recovery::CASES,
         lanes::CASES,
         replay::CASES,

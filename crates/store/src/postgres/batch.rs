@@ -10,6 +10,7 @@ use sqlx_postgres::PgArguments;
 use super::lease::Lead;
 use super::link::{arguments, bind};
 use super::segment;
+use crate::packing::Packed;
 use crate::tally::{KINDS, Tally};
 use crate::{Entry, Unit};
 
@@ -28,18 +29,23 @@ const VALUES_BEFORE: usize = 4;
 /// a select list are walked together without being copied; in `FROM unnest(...)` they would be, which took a
 /// third of the database's CPU (docs/adr/0004-postgresql.md).
 const GROUPS: [&str; 6] = [
-    ", a AS (INSERT INTO {s}message (id, inbound, received_at, at, control_id, kind, source, parent, body)
+    ", a AS (INSERT INTO {s}message (id, inbound, received_at, at, control_id, kind, source, parent, enc,
+         body)
      SELECT unnest(?::bigint[]), unnest(?::integer[]), unnest(?::bigint[]), $4, unnest(?::text[]), unnest(?::text[]),
-         unnest(?::text[]), unnest(?::bigint[]), unnest(?::bytea[]) WHERE EXISTS (SELECT FROM own))",
+         unnest(?::text[]), unnest(?::bigint[]), unnest(?::smallint[]), unnest(?::bytea[])
+     WHERE EXISTS (SELECT FROM own))",
     ", b AS (INSERT INTO {s}routed (id, message, at, handlers)
      SELECT unnest(?::bigint[]), unnest(?::bigint[]), $4, unnest(?::text[])::integer[]
      WHERE EXISTS (SELECT FROM own))",
-    ", c AS (INSERT INTO {s}outbound (id, message, handler, destination, priority, partition_key, at, body)
+    ", c AS (INSERT INTO {s}outbound (id, message, handler, destination, priority, partition_key, at, enc,
+         body)
      SELECT unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::integer[]), unnest(?::integer[]),
-         unnest(?::integer[]), unnest(?::text[]), $4, unnest(?::bytea[]) WHERE EXISTS (SELECT FROM own))",
-    ", d AS (INSERT INTO {s}outcome (send, id, message, result, attempts, at, reply)
+         unnest(?::integer[]), unnest(?::text[]), $4, unnest(?::smallint[]), unnest(?::bytea[])
+     WHERE EXISTS (SELECT FROM own))",
+    ", d AS (INSERT INTO {s}outcome (send, id, message, result, attempts, at, enc, reply)
      SELECT unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::smallint[]),
-         unnest(?::integer[]), $4, unnest(?::bytea[]) WHERE EXISTS (SELECT FROM own))",
+         unnest(?::integer[]), $4, unnest(?::smallint[]), unnest(?::bytea[])
+     WHERE EXISTS (SELECT FROM own))",
     ", e AS (INSERT INTO {s}disposition (message, id, disposition, at)
      SELECT unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::smallint[]), $4 WHERE EXISTS (SELECT FROM own))",
     // What is an exception, in one group.
@@ -117,7 +123,7 @@ macro_rules! columns {
 
 columns!(Messages {
     id: i64, inbound: i32, received_at: i64, control_id: Option<&'u str>, kind: Option<&'u str>,
-    source: Option<&'u str>, parent: Option<i64>, body: &'u [u8],
+    source: Option<&'u str>, parent: Option<i64>, enc: i16, body: &'u [u8],
 });
 columns!(Routeds {
     id: i64,
@@ -126,10 +132,10 @@ columns!(Routeds {
 });
 columns!(Sends {
     id: i64, message: i64, handler: i32, destination: i32, priority: i32, partition: Option<&'u str>,
-    body: Option<&'u [u8]>,
+    enc: i16, body: Option<&'u [u8]>,
 });
 columns!(Outcomes {
-    send: i64, id: i64, message: i64, result: i16, attempts: i32, reply: Option<&'u [u8]>,
+    send: i64, id: i64, message: i64, result: i16, attempts: i32, enc: i16, reply: Option<&'u [u8]>,
 });
 columns!(Dispositions {
     message: i64,
@@ -236,17 +242,16 @@ impl<'u> Batch<'u> {
     }
 
     /// Adds a unit that does not contradict itself; answers a number for each entry that carries one.
-    pub(super) fn add(&mut self, unit: &'u Unit) -> Vec<RowId> {
+    pub(super) fn add(&mut self, unit: &'u Packed) -> Vec<RowId> {
         let mut own = 0;
         self.bytes += unit.weight() as u64;
-        unit.entries
-            .iter()
-            .map(|entry| self.entry(entry, &mut own))
+        unit.entries()
+            .map(|(entry, enc)| self.entry(entry, enc, &mut own))
             .collect()
     }
 
-    /// `own` is the unit's first message, once there is one.
-    fn entry(&mut self, entry: &'u Entry, own: &mut i64) -> RowId {
+    /// `enc` says how its body is packed; `own` is the unit's first message, once there is one.
+    fn entry(&mut self, entry: &'u Entry, enc: i16, own: &mut i64) -> RowId {
         let row = RowId::pack(self.epoch, self.next);
         self.next += 1;
         let id = row.0;
@@ -261,6 +266,7 @@ impl<'u> Batch<'u> {
                 of.kind.push(new.kind.as_deref());
                 of.source.push(new.source.as_deref());
                 of.parent.push(new.parent.map(MessageId::raw));
+                of.enc.push(enc);
                 of.body.push(&new.body);
                 if *own == 0 {
                     *own = id;
@@ -291,6 +297,7 @@ impl<'u> Batch<'u> {
                 of.destination.push(new.destination.0 as i32);
                 of.priority.push(new.priority);
                 of.partition.push(new.partition.as_deref());
+                of.enc.push(enc);
                 of.body.push(new.body.as_deref());
                 (3, true)
             }
@@ -301,6 +308,7 @@ impl<'u> Batch<'u> {
                 of.message.push(whose(new.message));
                 of.result.push(new.result.code() as i16);
                 of.attempts.push(i32::try_from(new.attempts).unwrap_or(i32::MAX));
+                of.enc.push(enc);
                 of.reply.push(new.reply.as_deref());
                 (4, false)
             }
@@ -383,10 +391,10 @@ impl<'u> Batch<'u> {
         );
         let (h, l, x, e) = (&self.handled, &self.letters, &self.resolved, &self.events);
         match group {
-            0 => add!(values; m: id, inbound, received_at, control_id, kind, source, parent, body),
+            0 => add!(values; m: id, inbound, received_at, control_id, kind, source, parent, enc, body),
             1 => add!(values; r: id, message, handlers),
-            2 => add!(values; s: id, message, handler, destination, priority, partition, body),
-            3 => add!(values; o: send, id, message, result, attempts, reply),
+            2 => add!(values; s: id, message, handler, destination, priority, partition, enc, body),
+            3 => add!(values; o: send, id, message, result, attempts, enc, reply),
             4 => add!(values; d: message, id, disposition),
             _ => {
                 let values = add!(values; h: message, handler, id, result)?;
@@ -426,7 +434,7 @@ mod tests {
         let (mut one, mut two) = (Statements::of(1), Statements::of(2));
         let text = one.text(0b000001);
         assert!(
-            text.contains("holdfast.s000001_message") && text.contains("$12::bytea[]"),
+            text.contains("holdfast.s000001_message") && text.contains("$13::bytea[]"),
             "{text}"
         );
         assert!(
@@ -435,7 +443,7 @@ mod tests {
         );
         let whole = two.text(0b111111);
         assert!(
-            whole.contains("holdfast.s000002_event") && whole.contains("$51::text[]"),
+            whole.contains("holdfast.s000002_event") && whole.contains("$54::text[]"),
             "{whole}"
         );
         assert!(Arc::ptr_eq(&two.text(0b111111), &whole));

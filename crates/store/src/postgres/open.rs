@@ -50,9 +50,10 @@ fn make(options: Options) -> Result<PostgresStore, Error> {
     let (commands, queue) = mpsc::channel();
     let writer_thread = spawn("store-writer", move || writer.run(&queue))?;
     let closed = Arc::clone(&shared.closed);
+    let compress = shared.options.compress;
     Ok(PostgresStore::new(
         shared,
-        Desk::new(commands, writer_thread, closed),
+        Desk::new(commands, writer_thread, closed, compress),
     ))
 }
 

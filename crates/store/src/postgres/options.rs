@@ -37,6 +37,8 @@ pub struct Options {
     /// A commit that takes longer than this counts as lost: the connection is dropped and the outcome
     /// looked up.
     pub commit_patience: Duration,
+    /// Whether bodies are compressed before they are written. What was written is read either way.
+    pub compress: bool,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -53,6 +55,7 @@ impl Options {
             segment_age_max: Duration::from_secs(24 * 60 * 60),
             readers_max: 4,
             commit_patience: Duration::from_secs(30),
+            compress: true,
             clock: Arc::new(SystemClock),
         }
     }
@@ -129,6 +132,7 @@ impl fmt::Debug for Options {
             .field("segment_age_max", &self.segment_age_max)
             .field("readers_max", &self.readers_max)
             .field("commit_patience", &self.commit_patience)
+            .field("compress", &self.compress)
             .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,6 @@
 //! The questions that reading asks of one segment, as SQL on that segment's tables: one round trip each,
 //! however many rows are asked for.
 
-use bytes::Bytes;
 use model::{Body, Disposition, MessageId, NameId, RowId, SendId, Stage, Timestamp};
 use sqlx_core::encode::Encode;
 use sqlx_core::error::Error as Driver;
@@ -12,6 +11,7 @@ use sqlx_postgres::{PgArguments, PgRow, Postgres};
 use super::fault::database;
 use super::link::{Link, arguments, bind};
 use super::segment::{number, text};
+use crate::packing::{self, HEAD_BYTES, Place};
 use crate::rows::{EventKind, HandledResult, OutcomeResult};
 use crate::segments::catalog::Catalog;
 use crate::segments::source::{Arrival, Candidates, Ended, Handled, Routed, Sent, Source, Standing};
@@ -40,7 +40,7 @@ impl<'l> Tables<'l> {
         let number = self.catalog.segments[index].number;
         let rows = values.and_then(|values| self.link.rows(text(sql, number), values));
         rows.and_then(|rows| rows.iter().map(read).collect())
-            .map_err(database("reading a segment"))
+            .map_err(|error| failed(error, number))
     }
 
     /// The same for a list of numbers; no round trip when it is empty.
@@ -95,7 +95,7 @@ impl Source for Tables<'_> {
                 id: MessageId::from_raw(row.try_get(0)?),
                 inbound: name(row, 1)?,
                 received_at: time(row, 2)?,
-                body: body(row, 3)?.unwrap_or_default(),
+                body: body(row, Place::Message(row.try_get(0)?), 3)?.unwrap_or_default(),
             })
         })
     }
@@ -105,7 +105,8 @@ impl Source for Tables<'_> {
             "SELECT id, inbound, received_at, control_id, kind, source, parent, octet_length(body), enc, body
                    FROM {s}message WHERE id = $1";
         let lines = self.rows(index, sql, arguments!(message), |row| {
-            Ok((summary(row)?, body(row, 8)?.unwrap_or_default()))
+            let body = body(row, Place::Message(message), 8)?.unwrap_or_default();
+            Ok((summary(row)?, body))
         })?;
         Ok(lines.into_iter().next())
     }
@@ -230,7 +231,9 @@ impl Source for Tables<'_> {
 
     fn reply(&mut self, index: usize, send: i64) -> Result<Option<Body>, Error> {
         let sql = "SELECT enc, reply FROM {s}outcome WHERE send = $1 ORDER BY id DESC LIMIT 1";
-        let replies = self.rows(index, sql, arguments!(send), |row| body(row, 0))?;
+        let replies = self.rows(index, sql, arguments!(send), |row| {
+            body(row, Place::Reply(send), 0)
+        })?;
         Ok(replies.into_iter().next().flatten())
     }
 
@@ -251,7 +254,8 @@ impl Source for Tables<'_> {
     fn send_bodies(&mut self, index: usize, sends: &[i64]) -> Result<Vec<(i64, i64, Option<Body>)>, Error> {
         let sql = "SELECT id, message, enc, body FROM {s}outbound WHERE id = ANY ($1)";
         self.of(index, sends, sql, |row| {
-            Ok((row.try_get(0)?, row.try_get(1)?, body(row, 2)?))
+            let id = row.try_get(0)?;
+            Ok((id, row.try_get(1)?, body(row, Place::Send(id), 2)?))
         })
     }
 
@@ -348,8 +352,10 @@ impl Source for Tables<'_> {
         before: i64,
         limit: usize,
     ) -> Result<Vec<Summary>, Error> {
+        const { assert!(HEAD_BYTES == 18, "the statement below names it") };
         let mut query = Where::new(
-            "SELECT id, inbound, received_at, control_id, kind, source, parent, octet_length(body)
+            "SELECT id, inbound, received_at, control_id, kind, source, parent, octet_length(body), enc,
+                 substring(body FOR 18)
              FROM {s}message WHERE id < ?",
             before,
         );
@@ -457,12 +463,23 @@ fn unknown(what: &str, code: i64) -> Driver {
     Driver::Decode(format!("{code} is no {what} that this program knows").into())
 }
 
-/// The bytes in the column behind `enc`, which says how they are packed.
-fn body(row: &PgRow, enc: usize) -> Result<Option<Body>, Driver> {
+/// The bytes in the column behind `enc`, unpacked.
+pub(super) fn body(row: &PgRow, place: Place, enc: usize) -> Result<Option<Body>, Driver> {
     let packed: Option<Vec<u8>> = row.try_get(enc + 1)?;
-    match code(row, enc)? {
-        0 => Ok(packed.map(|bytes| Body(Bytes::from(bytes)))),
-        other => Err(unknown("packing", other)),
+    let code = code(row, enc)?;
+    packed
+        .map(|bytes| packing::unpack(place, code, bytes))
+        .transpose()
+        .map_err(|fault| Driver::Decode(Box::new(fault)))
+}
+
+/// A body that cannot be read is a refusal that says where it lies; all else is the database's failure.
+fn failed(error: Driver, segment: u32) -> Error {
+    match &error {
+        Driver::Decode(source) if source.is::<packing::Fault>() => {
+            Error::Refused(format!("segment {segment}: {source}"))
+        }
+        _ => database("reading a segment")(error),
     }
 }
 
@@ -479,17 +496,23 @@ fn routed(row: &PgRow) -> Result<Routed, Driver> {
     })
 }
 
-/// A line of a listing, from the columns that [`Tables::list_messages`] selects.
+/// A line of a listing, from the columns that [`Tables::list_messages`] selects: the body's stored length, its
+/// `enc` and its first [`HEAD_BYTES`] are the last three.
 fn summary(row: &PgRow) -> Result<Summary, Driver> {
+    let id = row.try_get(0)?;
+    let head: &[u8] = row.try_get(9)?;
+    let length = u64::from(number(row, 7)?);
+    let size = packing::size(Place::Message(id), code(row, 8)?, head, length)
+        .map_err(|fault| Driver::Decode(Box::new(fault)))?;
     Ok(Summary {
-        id: MessageId::from_raw(row.try_get(0)?),
+        id: MessageId::from_raw(id),
         inbound: name(row, 1)?,
         received_at: time(row, 2)?,
         control_id: row.try_get(3)?,
         kind: row.try_get(4)?,
         source: row.try_get(5)?,
         parent: row.try_get::<Option<i64>, _>(6)?.map(MessageId::from_raw),
-        size: u64::from(number(row, 7)?),
+        size,
         disposition: Disposition::Received,
     })
 }

@@ -26,8 +26,9 @@ use super::settle::Settled;
 use super::store::Shared;
 use super::{control, segment};
 use crate::desk::{Answers, Command, Job, gather};
+use crate::packing::Packed;
 use crate::tally::{report, report_failure};
-use crate::{CommitError, Error, Receipt, Unit};
+use crate::{CommitError, Error, Receipt};
 
 /// After a failed attempt to connect, calls are refused without another one for this long.
 const CONNECT_PAUSE: Duration = Duration::from_millis(200);
@@ -277,7 +278,7 @@ impl Writer {
             .iter()
             .map(|job| Vec::with_capacity(job.units.len()))
             .collect();
-        let mut ours: Vec<(usize, &Unit)> = Vec::new();
+        let mut ours: Vec<(usize, &Packed)> = Vec::new();
         let mut places: Vec<(usize, usize)> = Vec::new();
         for (index, job) in jobs.iter().enumerate() {
             let leads = self.lead.is_some_and(|lead| lead.term == job.term);
@@ -290,7 +291,7 @@ impl Writer {
                 answers[index].push(Err(CommitError::Fenced));
             }
         }
-        let units: Vec<&Unit> = ours.into_iter().map(|(_, unit)| unit).collect();
+        let units: Vec<&Packed> = ours.into_iter().map(|(_, unit)| unit).collect();
         let mut outcomes = Vec::with_capacity(units.len());
         self.write(&units, &mut outcomes, commands);
         for ((job, unit), outcome) in places.into_iter().zip(outcomes) {
@@ -304,7 +305,7 @@ impl Writer {
 
     /// Writes units in order and adds an answer for each. When values are refused, the units are parted
     /// until the offender stands alone. Once one cannot be written at all, none behind it is.
-    fn write(&mut self, units: &[&Unit], outcomes: &mut Answers, commands: &Receiver<Command>) {
+    fn write(&mut self, units: &[&Packed], outcomes: &mut Answers, commands: &Receiver<Command>) {
         if units.is_empty() {
             return;
         }
@@ -333,7 +334,7 @@ impl Writer {
     }
 
     /// All of these units in one transaction.
-    fn try_write(&mut self, units: &[&Unit], commands: &Receiver<Command>) -> Result<Answers, Failure> {
+    fn try_write(&mut self, units: &[&Packed], commands: &Receiver<Command>) -> Result<Answers, Failure> {
         let begun = Instant::now();
         let at = self.now();
         let lead = self.ready().map_err(Failure::End)?;
@@ -341,7 +342,7 @@ impl Writer {
         let mut written = 0;
         let answers: Answers = units
             .iter()
-            .map(|unit| match contradiction(unit) {
+            .map(|unit| match contradiction(unit.unit()) {
                 Some(text) => Err(CommitError::Rejected(text.to_owned())),
                 None => {
                     written += 1;

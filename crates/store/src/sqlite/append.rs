@@ -3,12 +3,13 @@
 use model::{Epoch, MessageId, RowId, Timestamp};
 use rusqlite::{CachedStatement, Connection, params};
 
+use crate::Entry;
+use crate::packing::Packed;
 use crate::rows::{
     NewDeadLetter, NewDisposition, NewEvent, NewHandled, NewMessage, NewOutcome, NewResolved, NewRouted,
     NewSend,
 };
 use crate::tally::{KINDS, Tally};
-use crate::{Entry, Unit};
 
 /// Why one unit could not be appended.
 #[derive(Debug)]
@@ -119,12 +120,14 @@ impl<'c> Appender<'c> {
     }
 
     /// Appends all entries of a unit; answers a number for each that carries one.
-    pub(super) fn unit(&mut self, unit: &Unit) -> Result<Vec<RowId>, Refusal> {
+    pub(super) fn unit(&mut self, unit: &Packed) -> Result<Vec<RowId>, Refusal> {
         self.own_message = None;
-        unit.entries.iter().map(|entry| self.entry(entry)).collect()
+        unit.entries()
+            .map(|(entry, enc)| self.entry(entry, enc))
+            .collect()
     }
 
-    fn entry(&mut self, entry: &Entry) -> Result<RowId, Refusal> {
+    fn entry(&mut self, entry: &Entry, enc: i16) -> Result<RowId, Refusal> {
         if self.next >> model::ids::COUNTER_BITS != 0 {
             return Err(Refusal::Unit(
                 "this leadership has used up its numbers: restart the node",
@@ -133,11 +136,11 @@ impl<'c> Appender<'c> {
         let row = RowId::pack(self.epoch, self.next);
         self.next += 1;
         let (kind, numbered) = match entry {
-            Entry::Message(new) => (self.message(row, new)?, true),
+            Entry::Message(new) => (self.message(row, new, enc)?, true),
             Entry::Routed(new) => (self.routed(row, new)?, true),
             Entry::Handled(new) => (self.handled(row, new)?, false),
-            Entry::Send(new) => (self.send(row, new)?, true),
-            Entry::Outcome(new) => (self.outcome(row, new)?, false),
+            Entry::Send(new) => (self.send(row, new, enc)?, true),
+            Entry::Outcome(new) => (self.outcome(row, new, enc)?, false),
             Entry::Disposition(new) => (self.disposition(row, new)?, false),
             Entry::DeadLetter(new) => (self.dead_letter(row, new)?, true),
             Entry::Resolved(new) => (self.resolved(row, new)?, false),
@@ -159,7 +162,7 @@ impl<'c> Appender<'c> {
         }
     }
 
-    fn message(&mut self, row: RowId, new: &NewMessage) -> Result<usize, Refusal> {
+    fn message(&mut self, row: RowId, new: &NewMessage, enc: i16) -> Result<usize, Refusal> {
         self.inserts[0].with(self.connection)?.execute(params![
             row.0,
             self.epoch.0,
@@ -170,6 +173,7 @@ impl<'c> Appender<'c> {
             new.kind,
             new.source,
             new.parent.map(MessageId::raw),
+            enc,
             &new.body[..],
         ])?;
         self.own_message.get_or_insert(MessageId(row));
@@ -206,7 +210,7 @@ impl<'c> Appender<'c> {
         Ok(2)
     }
 
-    fn send(&mut self, row: RowId, new: &NewSend) -> Result<usize, Refusal> {
+    fn send(&mut self, row: RowId, new: &NewSend, enc: i16) -> Result<usize, Refusal> {
         let message = self.whose(new.message)?;
         self.inserts[3].with(self.connection)?.execute(params![
             row.0,
@@ -217,12 +221,13 @@ impl<'c> Appender<'c> {
             new.priority,
             new.partition,
             self.at.0,
+            enc,
             new.body.as_deref(),
         ])?;
         Ok(3)
     }
 
-    fn outcome(&mut self, row: RowId, new: &NewOutcome) -> Result<usize, Refusal> {
+    fn outcome(&mut self, row: RowId, new: &NewOutcome, enc: i16) -> Result<usize, Refusal> {
         let message = self.whose(new.message)?;
         self.inserts[4].with(self.connection)?.execute(params![
             new.send.raw(),
@@ -232,6 +237,7 @@ impl<'c> Appender<'c> {
             new.result.code(),
             new.attempts,
             self.at.0,
+            enc,
             new.reply.as_deref(),
         ])?;
         Ok(4)
@@ -294,14 +300,14 @@ impl<'c> Appender<'c> {
 
 /// In the order of [`KINDS`].
 const SQL: [&str; KINDS.len()] = [
-    "INSERT INTO message (id, epoch, inbound, received_at, at, control_id, kind, source, parent, body)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    "INSERT INTO message (id, epoch, inbound, received_at, at, control_id, kind, source, parent, enc, body)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     "INSERT INTO routed (id, epoch, message, at, handlers) VALUES (?1, ?2, ?3, ?4, ?5)",
     "INSERT INTO handled (message, handler, id, epoch, at, result) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    "INSERT INTO outbound (id, epoch, message, handler, destination, priority, partition_key, at, body)
+    "INSERT INTO outbound (id, epoch, message, handler, destination, priority, partition_key, at, enc, body)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    "INSERT INTO outcome (send, id, epoch, message, result, attempts, at, enc, reply)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    "INSERT INTO outcome (send, id, epoch, message, result, attempts, at, reply)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     "INSERT INTO disposition (message, id, epoch, disposition, at) VALUES (?1, ?2, ?3, ?4, ?5)",
     "INSERT INTO dead_letter (id, epoch, message, stage, at_name, send, at, reason)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",

@@ -4,6 +4,7 @@ use super::fault::database;
 use super::readers::CONTROL;
 use super::store::Shared;
 use crate::Error;
+use crate::packing::{self, Place};
 
 /// Faults that one file's check names before it stops.
 const CHECK: &str = "PRAGMA integrity_check(20)";
@@ -19,6 +20,19 @@ const STRAYS: &str = "SELECT count(*) FROM (
 /// Outcomes whose send should lie in the same file and does not.
 const ORPHANS: &str = "SELECT count(*) FROM outcome AS o
     WHERE send >= ?1 AND NOT EXISTS (SELECT 1 FROM outbound WHERE id = o.send AND message = o.message)";
+
+/// Every body that is packed, with the number of the row that names it.
+const BODIES: [(fn(i64) -> Place, &str); 3] = [
+    (Place::Message, "SELECT id, enc, body FROM message WHERE enc <> 0"),
+    (Place::Send, "SELECT id, enc, body FROM outbound WHERE enc <> 0"),
+    (
+        Place::Reply,
+        "SELECT send, enc, reply FROM outcome WHERE enc <> 0",
+    ),
+];
+
+/// Bodies that cannot be unpacked are named one by one up to here.
+const BODIES_NAMED: usize = 20;
 
 /// Reads every file back; one line per fault found.
 pub(super) fn check(shared: &Shared) -> Result<Vec<String>, Error> {
@@ -61,7 +75,28 @@ fn check_segment(connection: &rusqlite::Connection, first: i64, end: i64) -> rus
     if orphans > 0 {
         faults.push(format!("{orphans} outcomes belong to no send"));
     }
+    unpack_all(connection, &mut faults)?;
     Ok(faults)
+}
+
+/// Unpacks every body.
+fn unpack_all(connection: &rusqlite::Connection, faults: &mut Vec<String>) -> rusqlite::Result<()> {
+    let mut named = 0;
+    for (place, sql) in BODIES {
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let Some(packed) = row.get(2)? else { continue };
+            if let Err(fault) = packing::unpack(place(row.get(0)?), row.get(1)?, packed) {
+                faults.push(fault.to_string());
+                named += 1;
+                if named == BODIES_NAMED {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 fn rows<T>(

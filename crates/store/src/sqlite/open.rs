@@ -85,9 +85,10 @@ pub fn open(options: Options) -> Result<SqliteStore, Error> {
     let (commands, queue) = mpsc::channel();
     let writer_thread = spawn("store-writer", move || writer.run(&queue))?;
     let closed = Arc::clone(&shared.closed);
+    let compress = shared.options.compress;
     Ok(SqliteStore::new(
         shared,
-        Desk::new(commands, writer_thread, closed),
+        Desk::new(commands, writer_thread, closed, compress),
     ))
 }
 

@@ -18,6 +18,8 @@ pub struct Options {
     pub segment_rows_max: u64,
     /// A segment is sealed by the first write after it has been open for this long.
     pub segment_age_max: Duration,
+    /// Whether bodies are compressed before they are written. What was written is read either way.
+    pub compress: bool,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -30,6 +32,7 @@ impl Options {
             segment_bytes_max: 256 << 20,
             segment_rows_max: 2_000_000,
             segment_age_max: Duration::from_secs(24 * 60 * 60),
+            compress: true,
             clock: Arc::new(SystemClock),
         }
     }
@@ -42,6 +45,7 @@ impl fmt::Debug for Options {
             .field("segment_bytes_max", &self.segment_bytes_max)
             .field("segment_rows_max", &self.segment_rows_max)
             .field("segment_age_max", &self.segment_age_max)
+            .field("compress", &self.compress)
             .finish_non_exhaustive()
     }
 }

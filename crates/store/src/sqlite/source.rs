@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use model::{Body, Disposition, MessageId, NameId, RowId, SendId, Stage, Timestamp};
-use rusqlite::types::Value;
+use rusqlite::types::{Type, Value};
 use rusqlite::{OptionalExtension, Row, ToSql};
 
 use super::fault::database;
 use super::readers::{Reader, Readers};
+use crate::packing::{self, HEAD_BYTES, Place};
 use crate::rows::{EventKind, HandledResult, OutcomeResult};
 use crate::segments::catalog::Catalog;
 use crate::segments::source::{Arrival, Candidates, Ended, Handled, Routed, Sent, Source, Standing};
@@ -58,11 +58,11 @@ impl Files {
         values: &[&dyn ToSql],
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, Error> {
-        let connection = self.connection(index)?;
+        let (connection, number) = (self.connection(index)?, self.catalog.segments[index].number);
         let found = connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.query_map(values, read)?.collect());
-        found.map_err(database("reading a segment"))
+        found.map_err(failed("reading a segment", number))
     }
 
     /// All rows of a query that is asked for each number, in the order of the numbers.
@@ -73,19 +73,19 @@ impl Files {
         sql: &str,
         mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, Error> {
-        let connection = self.connection(index)?;
+        let (connection, number) = (self.connection(index)?, self.catalog.segments[index].number);
         let mut ask = || {
             let mut statement = connection.prepare_cached(sql)?;
             let mut found = Vec::new();
-            for number in numbers {
-                let mut rows = statement.query([number])?;
+            for of in numbers {
+                let mut rows = statement.query([of])?;
                 while let Some(row) = rows.next()? {
                     found.push(read(row)?);
                 }
             }
             Ok(found)
         };
-        ask().map_err(database("reading a segment"))
+        ask().map_err(failed("reading a segment", number))
     }
 
     /// The one row of a query.
@@ -96,11 +96,11 @@ impl Files {
         values: &[&dyn ToSql],
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, Error> {
-        let connection = self.connection(index)?;
+        let (connection, number) = (self.connection(index)?, self.catalog.segments[index].number);
         let found = connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.query_row(values, read).optional());
-        found.map_err(database("reading a segment"))
+        found.map_err(failed("reading a segment", number))
     }
 
     fn list<T>(
@@ -109,13 +109,13 @@ impl Files {
         query: &Where,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, Error> {
-        let connection = self.connection(index)?;
+        let (connection, number) = (self.connection(index)?, self.catalog.segments[index].number);
         let found = connection.prepare_cached(&query.sql).and_then(|mut statement| {
             statement
                 .query_map(rusqlite::params_from_iter(&query.values), read)?
                 .collect()
         });
-        found.map_err(database("listing rows"))
+        found.map_err(failed("listing rows", number))
     }
 }
 
@@ -145,13 +145,13 @@ impl Source for Files {
     }
 
     fn works(&mut self, index: usize, messages: &[i64]) -> Result<Vec<WorkMessage>, Error> {
-        let sql = "SELECT id, inbound, received_at, body FROM message WHERE id = ?1";
+        let sql = "SELECT id, inbound, received_at, enc, body FROM message WHERE id = ?1";
         self.each(index, messages, sql, |row| {
             Ok(WorkMessage {
                 id: MessageId::from_raw(row.get(0)?),
                 inbound: name(row, 1)?,
                 received_at: Timestamp(row.get(2)?),
-                body: body(row.get(3)?),
+                body: body(row, Place::Message(row.get(0)?), 3)?.unwrap_or_default(),
             })
         })
     }
@@ -159,10 +159,13 @@ impl Source for Files {
     fn line(&mut self, index: usize, message: i64) -> Result<Option<(Summary, Body)>, Error> {
         self.row(
             index,
-            "SELECT id, inbound, received_at, control_id, kind, source, parent, length(body), body
+            "SELECT id, inbound, received_at, control_id, kind, source, parent, length(body), enc, body
              FROM message WHERE id = ?1",
             &[&message],
-            |row| Ok((summary(row)?, body(row.get(8)?))),
+            |row| {
+                let body = body(row, Place::Message(message), 8)?.unwrap_or_default();
+                Ok((summary(row, 8)?, body))
+            },
         )
     }
 
@@ -286,9 +289,9 @@ impl Source for Files {
     }
 
     fn reply(&mut self, index: usize, send: i64) -> Result<Option<Body>, Error> {
-        let sql = "SELECT reply FROM outcome WHERE send = ?1 ORDER BY id DESC LIMIT 1";
-        let reply: Option<Option<Vec<u8>>> = self.row(index, sql, &[&send], |row| row.get(0))?;
-        Ok(reply.flatten().map(body))
+        let sql = "SELECT enc, reply FROM outcome WHERE send = ?1 ORDER BY id DESC LIMIT 1";
+        let reply = self.row(index, sql, &[&send], |row| body(row, Place::Reply(send), 0))?;
+        Ok(reply.flatten())
     }
 
     fn failed_attempts(&mut self, index: usize, sends: &[(i64, i64)]) -> Result<Vec<(i64, u32)>, Error> {
@@ -303,10 +306,10 @@ impl Source for Files {
     }
 
     fn send_bodies(&mut self, index: usize, sends: &[i64]) -> Result<Vec<(i64, i64, Option<Body>)>, Error> {
-        let sql = "SELECT id, message, body FROM outbound WHERE id = ?1";
+        let sql = "SELECT id, message, enc, body FROM outbound WHERE id = ?1";
         self.each(index, sends, sql, |row| {
-            let own = row.get::<_, Option<Vec<u8>>>(2)?.map(body);
-            Ok((row.get(0)?, row.get(1)?, own))
+            let id = row.get(0)?;
+            Ok((id, row.get(1)?, body(row, Place::Send(id), 2)?))
         })
     }
 
@@ -395,8 +398,9 @@ impl Source for Files {
         limit: usize,
     ) -> Result<Vec<Summary>, Error> {
         let mut query = Where::new(
-            "SELECT id, inbound, received_at, control_id, kind, source, parent, length(body) FROM message WHERE id < ?1",
-            vec![before.into()],
+            "SELECT id, inbound, received_at, control_id, kind, source, parent, length(body), enc, substr(body, 1, ?2)
+             FROM message WHERE id < ?1",
+            vec![before.into(), (HEAD_BYTES as i64).into()],
         );
         query.and(
             " AND inbound = ?",
@@ -412,7 +416,7 @@ impl Source for Files {
         query.and(" AND received_at >= ?", filter.since.map(|since| since.0));
         query.and(" AND received_at < ?", filter.until.map(|until| until.0));
         query.and(" ORDER BY id DESC LIMIT ?", Some(limit as i64));
-        self.list(index, &query, summary)
+        self.list(index, &query, |row| summary(row, 8))
     }
 
     fn list_letters(
@@ -475,17 +479,23 @@ fn name_or_zero(of: Candidates) -> u32 {
     of.name.map_or(0, |name| name.0)
 }
 
-/// A line of a listing, from the columns that [`Files::list_messages`] selects.
-fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
+/// A line of a listing, from the columns that [`Files::list_messages`] selects: the body's stored length, its
+/// `enc` (in the column of that number) and its beginning are the last three.
+fn summary(row: &Row<'_>, enc: usize) -> rusqlite::Result<Summary> {
+    let id = row.get(0)?;
+    // The beginning of an empty body is NULL to SQLite.
+    let head = row.get_ref(enc + 1)?.as_blob_or_null()?.unwrap_or_default();
+    let length = row.get::<_, i64>(enc - 1)? as u64;
+    let size = packing::size(Place::Message(id), row.get(enc)?, head, length).map_err(conversion)?;
     Ok(Summary {
-        id: MessageId::from_raw(row.get(0)?),
+        id: MessageId::from_raw(id),
         inbound: name(row, 1)?,
         received_at: Timestamp(row.get(2)?),
         control_id: row.get(3)?,
         kind: row.get(4)?,
         source: row.get(5)?,
         parent: row.get::<_, Option<i64>>(6)?.map(MessageId::from_raw),
-        size: row.get::<_, i64>(7)? as u64,
+        size,
         disposition: Disposition::Received,
     })
 }
@@ -536,6 +546,26 @@ fn handlers(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<NameId>> {
     Ok(packed.chunks_exact(4).map(number).collect())
 }
 
-fn body(bytes: Vec<u8>) -> Body {
-    Body(Bytes::from(bytes))
+/// The bytes in the column behind `enc`, unpacked.
+fn body(row: &Row<'_>, place: Place, enc: usize) -> rusqlite::Result<Option<Body>> {
+    let packed: Option<Vec<u8>> = row.get(enc + 1)?;
+    let code = row.get(enc)?;
+    packed
+        .map(|bytes| packing::unpack(place, code, bytes))
+        .transpose()
+        .map_err(conversion)
+}
+
+/// A body that cannot be read is a refusal that says where it lies; all else is the database's failure.
+fn failed(doing: &'static str, segment: u32) -> impl Fn(rusqlite::Error) -> Error {
+    move |error| match &error {
+        rusqlite::Error::FromSqlConversionFailure(_, _, source) if source.is::<packing::Fault>() => {
+            Error::Refused(format!("segment {segment}: {source}"))
+        }
+        _ => database(doing)(error),
+    }
+}
+
+fn conversion(fault: packing::Fault) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, Box::new(fault))
 }

@@ -21,9 +21,10 @@ use super::retention;
 use super::segment;
 use super::store::Shared;
 use crate::desk::{Answers, Command, Job, gather};
+use crate::packing::Packed;
 use crate::segments::catalog::Segment;
 use crate::tally::{KINDS, Tally, report, report_failure};
-use crate::{CommitError, Error, Receipt, Unit};
+use crate::{CommitError, Error, Receipt};
 
 /// The keeper is asked to checkpoint each time this much was written.
 const CHECKPOINT_BYTES: u64 = 32 << 20;
@@ -195,7 +196,7 @@ impl Writer {
                 let bytes = jobs
                     .iter()
                     .flat_map(|job| &job.units)
-                    .map(Unit::weight)
+                    .map(Packed::weight)
                     .sum::<usize>() as u64;
                 self.written_since_checkpoint += bytes;
                 self.written_since_measured += bytes;
@@ -410,7 +411,7 @@ impl Writer {
 
 fn append(
     appender: &mut Appender<'_>,
-    unit: &Unit,
+    unit: &Packed,
     at: Timestamp,
     careful: bool,
 ) -> Result<Result<Receipt, CommitError>, Failure> {

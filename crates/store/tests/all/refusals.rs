@@ -267,3 +267,39 @@ fn the_rest_of_an_interrupted_rotation_is_cleared_away() {
         assert_eq!(led.store.census().await.unwrap().messages, 80);
     });
 }
+
+#[test]
+fn a_body_that_is_damaged_is_named_and_not_handed_out() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let led = Led::open(options(directory.path(), None)).await;
+        let mut entry = led.message(1, 0);
+        if let store::Entry::Message(new) = &mut entry {
+            new.body = model::Body::from(b"PID|1||4711^^^WEST^MR\r".repeat(20));
+        }
+        let unit = store::Unit::one(entry);
+        let receipt = led.store.submit(led.term, vec![unit]).await.remove(0).unwrap();
+        let message = model::MessageId(receipt.rows[0]);
+        assert_eq!(led.store.check_integrity().await.unwrap(), Vec::<String>::new());
+        let file = newest(directory.path());
+        sql(
+            &file,
+            "UPDATE message SET body = CAST(substr(body, 1, length(body) - 2) AS BLOB)",
+        );
+        let number: u32 = file.file_stem().unwrap().to_string_lossy().parse().unwrap();
+        let text =
+            format!("segment {number}: the body of message {message} cannot be read: its bytes are damaged");
+        let error = led
+            .store
+            .messages_for_work(&[message])
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with(&text), "{error}");
+        let faults = led.store.check_integrity().await.unwrap();
+        assert!(faults.len() == 1 && faults[0].starts_with(&text), "{faults:?}");
+        sql(&file, "UPDATE message SET enc = 99");
+        let error = led.store.message(message).await.unwrap_err().to_string();
+        assert!(error.contains("(99)") && error.contains("newer"), "{error}");
+    });
+}

@@ -47,6 +47,18 @@ pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+/// Bytes that take as much room in a store as they are long: compression gains nothing.
+pub(crate) fn noise(size: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..size).map(|_| next()).collect()
+}
+
 /// An open store with a term and an inbound.
 pub(crate) struct Led {
     pub(crate) store: SqliteStore,
@@ -73,7 +85,7 @@ impl Led {
             kind: None,
             source: None,
             parent: None,
-            body: Body::from(vec![b'x'; size]),
+            body: Body::from(noise(size)),
         })
     }
 

@@ -29,6 +29,7 @@ CREATE TABLE message (
     kind        TEXT,
     source      TEXT,
     parent      INTEGER,
+    enc         INTEGER NOT NULL, -- how the body is packed; 0 = not
     body        BLOB    NOT NULL,
     CONSTRAINT parent_is_older CHECK (parent < id)
 ) STRICT;
@@ -63,6 +64,7 @@ CREATE TABLE outbound (
     priority      INTEGER NOT NULL,
     partition_key TEXT,
     at            INTEGER NOT NULL,
+    enc           INTEGER NOT NULL,
     body          BLOB, -- NULL: the message's own bytes, unchanged
     CONSTRAINT message_is_older CHECK (message < id)
 ) STRICT;
@@ -76,6 +78,7 @@ CREATE TABLE outcome (
     result   INTEGER NOT NULL,
     attempts INTEGER NOT NULL,
     at       INTEGER NOT NULL,
+    enc      INTEGER NOT NULL,
     reply    BLOB,
     PRIMARY KEY (send, id),
     CONSTRAINT send_is_older CHECK (send < id),

@@ -96,3 +96,28 @@ fn a_table_that_is_gone_is_reported() {
         database.sql("INSERT INTO holdfast.s000001_outcome VALUES (5, 6, 4, 1, 1, 1)");
     });
 }
+
+#[test]
+fn a_body_that_is_damaged_is_named_and_not_handed_out() {
+    let database = pgtest::server().database();
+    block_on(async {
+        let led = Led::open(options(&database.url(), None)).await;
+        let message = led.arrive(1, true).await;
+        assert_eq!(led.store.check_integrity().await.unwrap(), Vec::<String>::new());
+        database
+            .sql("UPDATE holdfast.s000001_message SET body = overlay(body PLACING '\\xffff'::bytea FROM 8)");
+        let text = format!("segment 1: the body of message {message} cannot be read: its bytes are damaged");
+        let error = led
+            .store
+            .messages_for_work(&[message])
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with(&text), "{error}");
+        let faults = led.store.check_integrity().await.unwrap();
+        assert!(faults.len() == 1 && faults[0].starts_with(&text), "{faults:?}");
+        database.sql("UPDATE holdfast.s000001_message SET enc = 99");
+        let error = led.store.message(message).await.unwrap_err().to_string();
+        assert!(error.contains("(99)") && error.contains("newer"), "{error}");
+    });
+}

@@ -86,7 +86,7 @@ impl Led {
     pub(super) fn large_message(&self, size: usize) -> Entry {
         let mut entry = self.message(1, "large");
         if let Entry::Message(message) = &mut entry {
-            message.body = Body::from(vec![b'x'; size]);
+            message.body = Body::from(crate::support::noise(size));
         }
         entry
     }
