@@ -20,6 +20,7 @@ use crate::finaliser::Finaliser;
 use crate::lane::Lane;
 use crate::lane::schedule::{Schedule, SendRow};
 use crate::names::Names;
+use crate::stage::pace::Pace;
 use crate::stage::{HandlerRow, IngressRow};
 
 /// How long to wait before a write is tried again while the store cannot write.
@@ -44,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) orphan_skips: tokio::sync::Mutex<()>,
     /// Threads that run user code at once.
     pub(crate) workers: Arc<tokio::sync::Semaphore>,
+    /// Threads that one lane may use of them at a time: the cores.
+    pub(crate) spread: usize,
     /// Listeners close and no new work is taken from partners.
     pub(crate) closing: CancellationToken,
     /// Lanes stop after what they have in hand.
@@ -58,6 +61,7 @@ pub(crate) struct InboundLane {
     pub(crate) name: Arc<str>,
     pub(crate) router: Arc<str>,
     pub(crate) lane: Lane<IngressRow>,
+    pub(crate) pace: Pace,
     pub(crate) counters: Counters,
     pub(crate) status: Arc<Status>,
     pub(crate) control: Control,
@@ -71,6 +75,7 @@ pub(crate) struct HandlerLane {
     pub(crate) id: NameId,
     pub(crate) name: Arc<str>,
     pub(crate) lane: Lane<HandlerRow>,
+    pub(crate) pace: Pace,
     pub(crate) counters: Counters,
 }
 

@@ -73,8 +73,9 @@ impl Node {
         let names = Names::load(store.as_ref(), &wanted).await?;
         let (finaliser, decisions) = Finaliser::new();
         let rows = settings.engine.lane_rows;
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let code_threads = match settings.engine.code_threads {
-            0 => 4 * std::thread::available_parallelism().map_or(2, usize::from),
+            0 => 4 * cores,
             threads => threads,
         };
         let core = Arc::new(Core {
@@ -92,6 +93,7 @@ impl Node {
             orphans: Mutex::default(),
             orphan_skips: tokio::sync::Mutex::default(),
             workers: Arc::new(tokio::sync::Semaphore::new(code_threads)),
+            spread: cores.min(code_threads),
             closing: CancellationToken::new(),
             stopping: CancellationToken::new(),
             fatal: Mutex::default(),

@@ -61,6 +61,9 @@ pub struct StoreSettings {
     pub directory: PathBuf,
     /// Where the database server is: `postgres://user@host:port/database`. Never with a password.
     pub url: String,
+    /// A file that holds the password for the database server, such as a container's secret; relative to the
+    /// config repository. Empty = none.
+    pub password_file: PathBuf,
     /// A segment is sealed when it passes this size, in MiB.
     pub segment_mb: u64,
     /// Whether bodies are compressed before they are written; what was written is read either way.
@@ -109,6 +112,7 @@ impl Default for Settings {
                 backend: "sqlite".to_owned(),
                 directory: PathBuf::from(".holdfast"),
                 url: String::new(),
+                password_file: PathBuf::new(),
                 segment_mb: 256,
                 compression: true,
             },
@@ -225,9 +229,20 @@ impl Provider for CommandLine {
     }
 }
 
-/// The password for the database server, if the environment gives one.
-pub fn store_password() -> Option<String> {
-    std::env::var(STORE_PASSWORD).ok()
+/// The password for the database server: that of the environment, else the content of `store.password_file`
+/// without the line's end. `root` is the config repository.
+///
+/// # Errors
+/// When the file is named and cannot be read, or is not UTF-8.
+pub fn store_password(root: &Path, settings: &StoreSettings) -> std::io::Result<Option<String>> {
+    if let Ok(password) = std::env::var(STORE_PASSWORD) {
+        return Ok(Some(password));
+    }
+    if settings.password_file.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(root.join(&settings.password_file))?;
+    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// Values for `env()` by lower-case key: `HOLDFAST_VALUE_<KEY>`.

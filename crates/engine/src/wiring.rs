@@ -17,6 +17,7 @@ use crate::lane::schedule::Schedule;
 use crate::names::Names;
 use crate::node::StartError;
 use crate::project::Project;
+use crate::stage::pace::Pace;
 
 pub(crate) fn inbound_lanes(
     project: &Project,
@@ -30,6 +31,7 @@ pub(crate) fn inbound_lanes(
             name: inbound.name.as_str().into(),
             router: inbound.router.as_str().into(),
             lane: Lane::new(rows),
+            pace: Pace::default(),
             counters: Counters::new(&inbound.name),
             status: Arc::new(Status::default()),
             control: Control::default(),
@@ -52,6 +54,7 @@ pub(crate) fn handler_lanes(
             id,
             name: name.as_str().into(),
             lane: Lane::new(rows),
+            pace: Pace::default(),
             counters: Counters::new(name),
         };
         Some((id, Arc::new(lane)))

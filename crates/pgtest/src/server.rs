@@ -197,6 +197,11 @@ impl Server {
         Database::new(self, name)
     }
 
+    /// The folder of its Unix socket.
+    pub fn socket_folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
     /// Where it listens, on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port

@@ -1,10 +1,12 @@
 //! The product from outside: the real binary, real sockets, real files, real kills.
 
+mod containers;
 mod crash;
 mod disk;
 mod flow;
 mod functions;
 mod input;
+mod isolation;
 mod operators;
 mod partners;
 mod postgres;

@@ -2,6 +2,7 @@
 //! names the place and the fix. Each rule is shown to complain about a made-up offender, so that no
 //! rule can rot into one that never fails.
 
+pub(crate) mod containers;
 mod documents;
 mod manifests;
 mod sources;

@@ -157,3 +157,25 @@ fn secrets_are_told_by_name_and_in_addresses_and_the_advice_can_be_followed() {
         );
     }
 }
+
+#[test]
+fn the_database_password_may_come_from_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |file: &str| {
+        let settings = StoreSettings {
+            password_file: PathBuf::from(file),
+            ..Settings::default().store
+        };
+        store_password(folder.path(), &settings)
+    };
+    for (content, expected) in [
+        ("hunter2\n", "hunter2"),
+        ("hunter2\r\n", "hunter2"),
+        ("two words ", "two words "),
+    ] {
+        std::fs::write(folder.path().join("secret"), content).unwrap();
+        assert_eq!(read("secret").unwrap().as_deref(), Some(expected), "{content:?}");
+    }
+    assert_eq!(read("").unwrap(), None);
+    assert!(read("absent").is_err());
+}

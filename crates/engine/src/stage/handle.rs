@@ -10,7 +10,7 @@ use store::NameKind;
 use store::rows::{Entry, HandledResult, NewDeadLetter, NewHandled, NewMessage, NewSend, Receipt, Unit};
 
 use super::route::log_entries;
-use super::{BATCH, HandlerRow, Work, key, refill, works};
+use super::{HandlerRow, Work, key, refill, works};
 use crate::core::{Core, HandlerLane, Stopping};
 use crate::counters::Figure;
 use crate::finaliser::Happened;
@@ -49,7 +49,8 @@ async fn turn(core: &Arc<Core>, handler: &HandlerLane) -> Result<bool, Stopping>
         })
     })
     .await?;
-    let rows = handler.lane.with(|window| window.take(BATCH));
+    let most = handler.pace.batch(core.spread);
+    let rows = handler.lane.with(|window| window.take(most));
     if rows.is_empty() {
         return Ok(false);
     }
@@ -58,24 +59,18 @@ async fn turn(core: &Arc<Core>, handler: &HandlerLane) -> Result<bool, Stopping>
             works(core, rows.iter().map(|row| (row.message, row.work.as_deref())))
         })
         .await?;
-    let job = {
-        let core = Arc::clone(core);
-        let name = Arc::clone(&handler.name);
-        let ids: Vec<MessageId> = rows.iter().map(|row| row.message).collect();
-        move || {
-            ids.into_iter()
-                .zip(works)
-                .map(|(id, work)| handle(&core, &name, id, work))
-                .collect::<Vec<_>>()
-        }
+    let step = {
+        let (core, name) = (Arc::clone(core), Arc::clone(&handler.name));
+        move |(id, work)| handle(&core, &name, id, work)
     };
-    let answers = match core.run_code(job).await {
-        Ok(answers) => answers,
-        Err(reason) => rows
-            .iter()
-            .map(|row| Answer::failed(row.message, reason.clone()))
-            .collect(),
-    };
+    let work = rows.iter().map(|row| row.message).zip(works).collect();
+    let answers: Vec<Answer> = core
+        .run_each(&handler.pace, work, step)
+        .await
+        .into_iter()
+        .zip(&rows)
+        .map(|(answer, row)| answer.unwrap_or_else(|reason| Answer::failed(row.message, reason)))
+        .collect();
     drop(rows);
     let units = answers.iter().map(|answer| answer.unit(handler.id)).collect();
     let receipts = core.write(units).await?;

@@ -3,6 +3,7 @@
 pub(crate) mod handle;
 pub(crate) mod intake;
 pub(crate) mod outbound;
+pub(crate) mod pace;
 pub(crate) mod route;
 pub(crate) mod verdicts;
 
@@ -14,7 +15,7 @@ use crate::core::{Core, Stopping};
 use crate::lane::Lane;
 use crate::lane::window::{PageRequest, Row};
 
-/// Rows that one lane hands to a worker thread in one go.
+/// Rows that one lane hands to its function in one go, at most.
 pub(crate) const BATCH: usize = 64;
 
 /// A message as the pipeline carries it, once its bytes are in memory.

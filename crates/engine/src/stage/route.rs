@@ -7,7 +7,7 @@ use model::{MessageId, NameId, RowId, Stage};
 use store::NameKind;
 use store::rows::{Entry, EventKind, NewDeadLetter, NewEvent, NewRouted, Unit};
 
-use super::{BATCH, HandlerRow, IngressRow, Work, refill, works};
+use super::{HandlerRow, IngressRow, Work, refill, works};
 use crate::core::{Core, InboundLane, Stopping};
 use crate::counters::Figure;
 use crate::finaliser::Happened;
@@ -39,7 +39,8 @@ async fn turn(core: &Arc<Core>, inbound: &InboundLane) -> Result<bool, Stopping>
         })
     })
     .await?;
-    let rows = inbound.lane.with(|window| window.take(BATCH));
+    let most = inbound.pace.batch(core.spread);
+    let rows = inbound.lane.with(|window| window.take(most));
     if rows.is_empty() {
         return Ok(false);
     }
@@ -48,24 +49,18 @@ async fn turn(core: &Arc<Core>, inbound: &InboundLane) -> Result<bool, Stopping>
             works(core, rows.iter().map(|row| (row.id, row.work.as_deref())))
         })
         .await?;
-    let job = {
-        let core = Arc::clone(core);
-        let router = Arc::clone(&inbound.router);
-        let ids: Vec<MessageId> = rows.iter().map(|row| row.id).collect();
-        move || {
-            ids.into_iter()
-                .zip(works)
-                .map(|(id, work)| route(&core, &router, id, work))
-                .collect::<Vec<_>>()
-        }
+    let step = {
+        let (core, router) = (Arc::clone(core), Arc::clone(&inbound.router));
+        move |(id, work)| route(&core, &router, id, work)
     };
-    let answers = match core.run_code(job).await {
-        Ok(answers) => answers,
-        Err(reason) => rows
-            .iter()
-            .map(|row| Answer::failed(row.id, None, reason.clone()))
-            .collect(),
-    };
+    let work = rows.iter().map(|row| row.id).zip(works).collect();
+    let answers: Vec<Answer> = core
+        .run_each(&inbound.pace, work, step)
+        .await
+        .into_iter()
+        .zip(&rows)
+        .map(|(answer, row)| answer.unwrap_or_else(|reason| Answer::failed(row.id, None, reason)))
+        .collect();
     drop(rows);
     let units = answers.iter().map(|answer| answer.unit(inbound.id)).collect();
     let receipts = core.write(units).await?;

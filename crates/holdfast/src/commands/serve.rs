@@ -122,7 +122,14 @@ async fn open_store(args: &Args, settings: &Settings) -> anyhow::Result<Arc<dyn 
     let chosen = &settings.store;
     if chosen.backend == "postgres" {
         let mut options = store::postgres::Options::new(&chosen.url);
-        options.password = settings::store_password();
+        options.password = settings::store_password(&args.config, chosen).map_err(|error| {
+            let problem = format!(
+                "the database's password cannot be read from {}",
+                chosen.password_file.display()
+            );
+            let hint = "the setting store.password_file names a text file that this user may read";
+            anyhow::Error::new(error).context(Advice::usage(problem, hint))
+        })?;
         options.node.clone_from(&settings.node.id);
         options.segment_bytes_max = chosen.segment_mb << 20;
         options.compress = chosen.compression;

@@ -162,6 +162,17 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_as_host_is_the_servers_socket_on_this_machine() {
+        let target = Options::new("postgres://app@localhost/holdfast?host=/run/postgresql")
+            .target()
+            .unwrap();
+        let socket = target.options.get_socket().map(|path| path.display().to_string());
+        assert_eq!(socket.as_deref(), Some("/run/postgresql"));
+        assert_eq!(target.place, "/run/postgresql");
+        assert!(!target.unverified);
+    }
+
+    #[test]
     fn a_password_in_the_url_is_refused_and_not_repeated() {
         for url in [
             "postgres://app:hunter2@db/holdfast",

@@ -1,0 +1,23 @@
+# One node. Built and run by docker-compose.yml; see docs/how-to/run-with-docker.md.
+
+FROM rust:1.95-bookworm AS builder
+WORKDIR /build
+COPY Cargo.toml Cargo.lock ./
+COPY crates crates
+COPY tests tests
+RUN cargo build --profile dist --locked --package holdfast
+
+# The same Debian as the builder: the binary needs its C library and nothing else.
+FROM debian:bookworm-slim
+RUN groupadd --gid 10001 holdfast \
+    && useradd --uid 10001 --gid 10001 --no-log-init --home-dir /var/lib/holdfast --create-home \
+        --shell /usr/sbin/nologin holdfast
+COPY --from=builder /build/target/dist/holdfast /usr/local/bin/holdfast
+USER 10001:10001
+WORKDIR /var/lib/holdfast
+VOLUME /var/lib/holdfast
+# Asks the node's own API on the container's loopback: it answers once the node leads and its lanes run.
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 \
+    CMD holdfast connections >/dev/null
+ENTRYPOINT ["holdfast"]
+CMD ["serve", "--config", "/etc/holdfast", "--data", "/var/lib/holdfast/store"]
