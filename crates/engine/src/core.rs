@@ -21,6 +21,7 @@ use crate::lane::Lane;
 use crate::lane::schedule::{Schedule, SendRow};
 use crate::names::Names;
 use crate::stage::{HandlerRow, IngressRow};
+use crate::stages::Stages;
 
 /// How long to wait before a write is tried again while the store cannot write.
 const STORE_RETRY: Duration = Duration::from_millis(250);
@@ -35,6 +36,7 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) finaliser: Finaliser,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) stages: Stages,
     pub(crate) inbounds: HashMap<NameId, Arc<InboundLane>>,
     pub(crate) handlers: HashMap<NameId, Arc<HandlerLane>>,
     pub(crate) outbounds: HashMap<NameId, Arc<OutboundLane>>,
