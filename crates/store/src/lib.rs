@@ -2,8 +2,10 @@
 //! lease row.
 //!
 //! [`contract`] says what every backend promises; [`conformance`] holds a backend to it; [`sqlite`] is
-//! the embedded backend, [`postgres`] the one for a database server.
+//! the embedded backend, [`postgres`] the one for a database server. [`ceiling`] measures what a database can
+//! append at best.
 
+pub mod ceiling;
 mod codes;
 pub mod conformance;
 pub mod contract;

@@ -5,6 +5,7 @@ mod disk;
 mod flow;
 mod functions;
 mod input;
+mod load;
 mod operators;
 mod partners;
 mod postgres;
