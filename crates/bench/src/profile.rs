@@ -214,8 +214,10 @@ fn soak() -> Step {
     step("16 lanes", SIXTEEN, 1024, phases)
 }
 
+/// Flat out for the rate; at half of that for latencies and stages that are not all backlog.
 fn flat_out(window: u32) -> Vec<Phase> {
-    vec![phase("flat out", Pace::Window(window), 10)]
+    let flat_out = phase("flat out", Pace::Window(window), 10);
+    vec![flat_out, phase("half", Pace::Share(0.5), 10)]
 }
 
 fn lanes() -> Vec<Step> {
