@@ -11,8 +11,10 @@ use draw::{Canvas, Frame, Scale, figure};
 pub struct Chart {
     /// The heading.
     pub title: String,
-    /// The line below it: machine, store, date.
+    /// The line below it: the question.
     pub subtitle: String,
+    /// The line below that: date, machine, store.
+    pub place: String,
     /// The measurement second by second.
     pub seconds: Vec<Second>,
     /// Where phases begin: a second, and a name.
@@ -71,8 +73,9 @@ impl Chart {
     pub fn svg(&self) -> String {
         let mut canvas = Canvas::new(WIDTH);
         canvas.text(LEFT, 28.0, 18.0, "start", "#111", &self.title);
-        canvas.text(LEFT, 47.0, 12.0, "start", "#555", &self.subtitle);
-        let mut top = 132.0;
+        canvas.text(LEFT, 48.0, 13.0, "start", "#111", &self.subtitle);
+        canvas.text(LEFT, 66.0, 12.0, "start", "#555", &self.place);
+        let mut top = 150.0;
         if !self.seconds.is_empty() {
             self.marks(&mut canvas, top - 28.0, top + 3.0 * (PANEL + 54.0) - 54.0);
             self.rates(&mut canvas, top);
@@ -269,7 +272,8 @@ mod tests {
         };
         let chart = Chart {
             title: "fan-out <1 & 2>".to_owned(),
-            subtitle: "here".to_owned(),
+            subtitle: "why".to_owned(),
+            place: "here".to_owned(),
             seconds: vec![second(100, 0), second(0, 100)],
             marks: vec![(0.0, "warm-up".to_owned())],
             bars: vec![

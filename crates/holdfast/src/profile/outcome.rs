@@ -121,8 +121,9 @@ impl StepReport {
 pub(super) fn chart(report: &Report) -> Chart {
     let machine = &report.machine;
     let mut chart = Chart {
-        title: format!("holdfast load --profile {}: {}", report.profile, report.answers),
-        subtitle: format!(
+        title: format!("holdfast load --profile {}", report.profile),
+        subtitle: report.answers.clone(),
+        place: format!(
             "{} · {} cores, {} · store: {} · version {} · sender and sink on the same machine",
             report.at, machine.cores, machine.cpu, machine.store, report.version
         ),

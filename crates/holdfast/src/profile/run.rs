@@ -25,8 +25,6 @@ use crate::output::{Advice, Output};
 const QUIET: Duration = Duration::from_secs(20);
 /// How long the node may take to write the last statuses.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
-/// Sessions tell the database server of their transactions up to a second late.
-const LATE: Duration = Duration::from_millis(1100);
 
 /// Runs all steps.
 pub(super) async fn run(
@@ -148,13 +146,13 @@ impl Stage<'_> {
                 sender::Pace::Open { per_second } => Some(per_second),
                 sender::Pace::Closed { .. } => None,
             };
-            let before = self.read(node.as_ref()).await?;
+            let before = Reading::take(node.as_ref(), self.database).await?;
             let (reached, acknowledged) = self.phase(&mut course, phase, options).await?;
             if let Some(node) = &mut node {
                 node.check()?;
             }
             full = full.or(Some(reached));
-            let after = self.read(node.as_ref()).await?;
+            let after = Reading::take(node.as_ref(), self.database).await?;
             measured.push(Measured::of(phase.name, offered, acknowledged, &before, &after));
         }
         let left_in_flight = match node {
@@ -171,13 +169,6 @@ impl Stage<'_> {
         let evidence = course.finish().await;
         // Judging takes a while, and a core.
         Ok(tokio::task::block_in_place(|| outcome.report(&evidence)))
-    }
-
-    async fn read(&self, node: Option<&Node>) -> anyhow::Result<Reading> {
-        if self.database.is_some() {
-            tokio::time::sleep(LATE).await;
-        }
-        Reading::take(node, self.database).await
     }
 
     /// Runs one phase; the rate from its first byte to the last delivery, and how many were acknowledged.

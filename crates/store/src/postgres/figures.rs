@@ -15,7 +15,8 @@ const FIGURES: &str = "
 /// A server's figures at one moment. Two readings' difference is what came between.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerFigures {
-    /// Transactions of this database that committed. Sessions report theirs up to a second late.
+    /// Transactions of this database that committed. A session reports its own late: by a second while it works, by
+    /// ten when it has nothing to do.
     pub transactions: u64,
     /// Bytes of write-ahead log, of the whole server.
     pub wal_bytes: u64,
