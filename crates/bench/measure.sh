@@ -17,7 +17,9 @@ holdfast=${HOLDFAST_BIN:-target/release/holdfast}
 work=$(mktemp -d)
 cp -r crates/bench/site "$work/site"
 chmod -R go-w "$work/site"
-sed -i "s/^lanes = .*/lanes = $lanes/" "$work/site/environments/dev.toml"
+inbound=$(seq -s, 21000 $((21000 + lanes - 1)))
+sink=$(seq -s, 22000 $((22000 + lanes - 1)))
+printf 'inbound_ports = "%s"\noutbound_ports = "%s"\nwork = "edit"\n' "$inbound" "$sink" >"$work/site/environments/dev.toml"
 "$holdfast" serve --config "$work/site" --env dev --data "$work/data" --api 127.0.0.1:20999 --log warn 2>"$work/log" &
 node=$!
 trap 'kill "$node" "${watch:-}" 2>/dev/null || true; wait "$node" 2>/dev/null || true; rm -rf "$work"' EXIT
@@ -26,7 +28,6 @@ for _ in $(seq 100); do
     sleep 0.1
 done
 to=$(seq -s, -f '127.0.0.1:%.0f' 21000 $((21000 + lanes - 1)))
-sink=$(seq -s, 22000 $((22000 + lanes - 1)))
 pace=(--window "$window")
 [ "$window" = - ] && pace=() # the extra arguments say how fast
 ( # what the node holds in memory, every so often: flat, or it leaks

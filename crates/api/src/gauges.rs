@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use model::histogram::Snapshot;
+
 use engine::ConnectionView;
 
 const STATES: [&str; 4] = ["running", "held", "stopped", "waiting"];
@@ -14,6 +16,8 @@ pub(crate) struct Sample {
     pub(crate) held_body_bytes: i64,
     pub(crate) resident_bytes: Option<u64>,
     pub(crate) ready: bool,
+    pub(crate) stages: Vec<engine::StageTimes>,
+    pub(crate) commits: engine::CommitSizes,
 }
 
 impl fmt::Display for Sample {
@@ -67,8 +71,53 @@ impl fmt::Display for Sample {
                 writeln!(f, "holdfast_connection_state{{{labels},state=\"{state}\"}} {is}")?;
             }
         }
+        self.distributions(f)
+    }
+}
+
+/// The bounds of what is told of a message's time: just below the powers of two of a nanosecond, from a
+/// microsecond to a minute. The buckets end there.
+const NANOS: std::ops::RangeInclusive<u32> = 10..=36;
+/// The bounds of what is told of rows a commit: 1, 3, 7 and so on, up to 8,191.
+const ROWS: std::ops::RangeInclusive<u32> = 1..=13;
+
+impl Sample {
+    fn distributions(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = "holdfast_stage_seconds";
+        let help = "time that a message spends in each step of its way";
+        writeln!(f, "# HELP {name} {help}\n# TYPE {name} histogram")?;
+        for times in &self.stages {
+            let label = format!("stage=\"{}\"", times.stage);
+            distribution(f, name, &label, &times.nanos, NANOS, 1e9)?;
+        }
+        let name = "holdfast_store_commit_rows";
+        let help = "rows of one kind in a commit that has any";
+        writeln!(f, "# HELP {name} {help}\n# TYPE {name} histogram")?;
+        for (kind, rows) in &self.commits.rows {
+            distribution(f, name, &format!("kind=\"{kind}\""), rows, ROWS, 1.0)?;
+        }
         Ok(())
     }
+}
+
+/// One histogram, with bounds just below powers of two; `unit` of what was counted make one of what is told.
+fn distribution(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    label: &str,
+    values: &Snapshot,
+    powers: std::ops::RangeInclusive<u32>,
+    unit: f64,
+) -> fmt::Result {
+    for power in powers {
+        let bound = (1_u64 << power) - 1;
+        let (count, bound) = (values.at_most(bound), bound as f64 / unit);
+        writeln!(f, "{name}_bucket{{{label},le=\"{bound}\"}} {count}")?;
+    }
+    let count = values.count();
+    writeln!(f, "{name}_bucket{{{label},le=\"+Inf\"}} {count}")?;
+    writeln!(f, "{name}_sum{{{label}}} {}", values.sum as f64 / unit)?;
+    writeln!(f, "{name}_count{{{label}}} {count}")
 }
 
 impl Sample {
@@ -131,10 +180,33 @@ mod tests {
             held_body_bytes: 4096,
             resident_bytes: None,
             ready: true,
+            stages: vec![engine::StageTimes {
+                stage: "route",
+                nanos: model::histogram::Snapshot {
+                    sum: 3_000_000_000,
+                    buckets: vec![(1023, 1), (1_073_741_823, 2)],
+                },
+            }],
+            commits: engine::CommitSizes {
+                units: model::histogram::Snapshot::default(),
+                rows: vec![(
+                    "outbound",
+                    model::histogram::Snapshot {
+                        sum: 3,
+                        buckets: vec![(3, 1)],
+                    },
+                )],
+            },
         };
         let text = sample.to_string();
         for line in [
             "holdfast_in_flight 3",
+            "holdfast_stage_seconds_bucket{stage=\"route\",le=\"0.000001023\"} 1",
+            "holdfast_stage_seconds_bucket{stage=\"route\",le=\"1.073741823\"} 3",
+            "holdfast_stage_seconds_sum{stage=\"route\"} 3",
+            "holdfast_store_commit_rows_bucket{kind=\"outbound\",le=\"1\"} 0",
+            "holdfast_store_commit_rows_bucket{kind=\"outbound\",le=\"3\"} 1",
+            "holdfast_store_commit_rows_count{kind=\"outbound\"} 1",
             "holdfast_held_body_bytes 4096",
             "holdfast_queue_depth{name=\"adt\",role=\"inbound\"} 7",
             "holdfast_sends_in_flight{name=\"lab\\\"x\",role=\"outbound\"} 1",

@@ -61,6 +61,8 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
         held_body_bytes: app.node.held_bytes(),
         resident_bytes: gauges::resident_bytes(),
         ready: app.node.is_ready(),
+        stages: app.node.stage_times(),
+        commits: engine::commit_sizes(),
     };
     let _ = write!(text, "{sample}"); // writing to a String cannot fail
     (

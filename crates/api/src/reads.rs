@@ -13,7 +13,7 @@ use model::{MessageId, RowId, SendId, Stage};
 use crate::error::{Error, did_you_mean};
 use crate::query::Pairs;
 use crate::routes::App;
-use crate::wire::{Census, Connections, DeadLetter, Message, MessageLine, Page};
+use crate::wire::{Census, Connections, DeadLetter, Message, MessageLine, Page, Stages};
 
 const MESSAGE_KEYS: &[&str] = &[
     "inbound",
@@ -127,6 +127,26 @@ pub(crate) async fn census(State(app): State<Arc<App>>, query: Pairs) -> Result<
             .map(|(stage, count)| (stage.to_string(), *count))
             .collect(),
         dead_letters: census.dead_letters,
+    }))
+}
+
+/// Where a message's time goes, and how much one commit carries.
+pub(crate) async fn stages(State(app): State<Arc<App>>, query: Pairs) -> Result<Json<Stages>, Error> {
+    query.only(&[])?;
+    let stages = app
+        .node
+        .stage_times()
+        .into_iter()
+        .map(|times| crate::wire::Stage {
+            stage: times.stage.to_owned(),
+            nanos: times.nanos.into(),
+        });
+    let sizes = engine::commit_sizes();
+    let rows = sizes.rows.into_iter().filter(|(_, rows)| rows.count() > 0);
+    Ok(Json(Stages {
+        stages: stages.collect(),
+        commit_units: sizes.units.into(),
+        commit_rows: rows.map(|(kind, rows)| (kind.to_owned(), rows.into())).collect(),
     }))
 }
 

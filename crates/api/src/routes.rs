@@ -52,6 +52,7 @@ const PATHS: &[&str] = &[
     "/api/v1/dead-letters",
     "/api/v1/dead-letters/replay",
     "/api/v1/census",
+    "/api/v1/stages",
 ];
 
 pub(crate) fn router(node: Arc<Node>, metrics: PrometheusHandle) -> Router {
@@ -76,6 +77,7 @@ pub(crate) fn router(node: Arc<Node>, metrics: PrometheusHandle) -> Router {
         .route("/api/v1/dead-letters", get(reads::dead_letters))
         .route("/api/v1/dead-letters/replay", post(commands::replay_dead_letters))
         .route("/api/v1/census", get(reads::census))
+        .route("/api/v1/stages", get(reads::stages))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), bound));
     Router::new()
         .route("/health", get(probes::health))

@@ -7,10 +7,13 @@
 //! This crate knows nothing of the engine, its store or its connectors: it sees only the wire. So
 //! `holdfast load`, the end-to-end tests and the demo all judge by the same, independent evidence.
 
+pub mod chart;
 pub mod client;
 mod clock;
 pub mod control_id;
+pub mod course;
 pub mod payload;
+pub mod profile;
 pub mod recipe;
 pub mod reconcile;
 pub mod scenario;

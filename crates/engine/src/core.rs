@@ -22,6 +22,7 @@ use crate::lane::schedule::{Schedule, SendRow};
 use crate::names::Names;
 use crate::stage::pace::Pace;
 use crate::stage::{HandlerRow, IngressRow};
+use crate::stages::Stages;
 
 /// How long to wait before a write is tried again while the store cannot write.
 const STORE_RETRY: Duration = Duration::from_millis(250);
@@ -36,6 +37,7 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) finaliser: Finaliser,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) stages: Stages,
     pub(crate) inbounds: HashMap<NameId, Arc<InboundLane>>,
     pub(crate) handlers: HashMap<NameId, Arc<HandlerLane>>,
     pub(crate) outbounds: HashMap<NameId, Arc<OutboundLane>>,

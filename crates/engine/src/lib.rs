@@ -19,6 +19,7 @@ mod recovery;
 mod retry;
 pub mod settings;
 mod stage;
+mod stages;
 mod supervision;
 mod trail;
 mod wiring;
@@ -32,4 +33,6 @@ pub use reads::{
     ReadError, SendView, TrailEntry,
 };
 pub use settings::Settings;
+pub use stages::StageTimes;
 pub use store::views::Page;
+pub use store::{CommitSizes, commit_sizes};

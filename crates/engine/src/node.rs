@@ -90,6 +90,7 @@ impl Node {
             clock: Arc::new(SystemClock),
             finaliser,
             budget: Budget::new(settings.engine.memory_mb << 20),
+            stages: crate::stages::Stages::default(),
             orphans: Mutex::default(),
             orphan_skips: tokio::sync::Mutex::default(),
             workers: Arc::new(tokio::sync::Semaphore::new(code_threads)),
@@ -132,6 +133,11 @@ impl Node {
             Some(reason) => reason,
             None => std::future::pending().await, // a graceful stop, which its caller knows of
         }
+    }
+
+    /// How long each step of a message's way took, since the node started.
+    pub fn stage_times(&self) -> Vec<crate::StageTimes> {
+        self.core.stages.snapshot()
     }
 
     fn spawn_lanes(&self, mut sinks: HashMap<NameId, Box<dyn Sink>>) {

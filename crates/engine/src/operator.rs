@@ -186,7 +186,11 @@ impl Node {
                 ..Track::RECEIVED
             },
         );
-        lane.lane.inject(IngressRow { id, work: None });
+        lane.lane.inject(IngressRow {
+            id,
+            work: None,
+            since: None,
+        });
         Ok(1)
     }
 
@@ -255,7 +259,7 @@ impl Node {
         );
         let row = rows.first().copied().unwrap_or_default();
         for handler in &handlers {
-            self.core.push_handler(*handler, row, id, None);
+            self.core.push_handler(*handler, row, id, None, None);
         }
         Ok(u64::from(steps))
     }
@@ -373,6 +377,7 @@ impl Node {
                 partition: send.partition,
                 attempts: 0,
                 body: None,
+                since: None,
             };
             self.core.push_sends(send.destination, vec![row]);
         }

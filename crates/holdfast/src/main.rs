@@ -1,11 +1,13 @@
 //! The `holdfast` binary: reads its arguments, runs one command, prints what came of it.
 
+mod child;
 mod cli;
 mod commands;
 mod demo;
 mod isolate;
 mod output;
 mod problems;
+mod profile;
 mod sample;
 mod telemetry;
 

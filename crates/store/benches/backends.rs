@@ -2,8 +2,7 @@
 //! `cargo bench -p store --bench backends`, or only some of it: `... -- postgres 50`.
 //!
 //! Whole lives of messages (see `life`), bodies of 1 KB, everything durable. The *ceiling* writes the same
-//! rows without the store: bare tables with one key each, values prepared beforehand, no fence, no receipts,
-//! no segments; one transaction a batch on SQLite, one statement a batch on PostgreSQL. Both servers of CPU
+//! rows without the store (see `store::ceiling`). Both servers of CPU
 //! are this machine's; the database's share is in the last columns.
 
 mod life;
@@ -13,11 +12,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use life::{Failure, cpu_seconds, live};
-use sqlx_core::connection::ConnectOptions;
-use sqlx_core::query::query;
-use sqlx_core::raw_sql::raw_sql;
-use sqlx_postgres::{PgConnectOptions, PgConnection, Postgres};
 use store::Store;
+use store::ceiling::{Appended, Load, Until};
 
 /// Messages a batch, and messages in all.
 const RUNS: [(usize, usize); 4] = [(1, 3_000), (10, 25_000), (50, 80_000), (200, 120_000)];
@@ -131,8 +127,12 @@ fn measure(server: &pgtest::Server, way: Way, batch: usize, messages: usize) -> 
             let store = store::postgres::open(options)?;
             through_contract(&store, batch, messages, &there, &mut clock)?;
         }
-        Way::SqliteRaw => raw_sqlite(directory.path(), batch, messages, &there, &mut clock)?,
-        Way::PostgresRaw => raw_postgres(&database.url(), batch, messages, &there, &mut clock)?,
+        Way::SqliteRaw => raw(batch, messages, &there, &mut clock, |load| {
+            store::sqlite::ceiling(directory.path(), load)
+        })?,
+        Way::PostgresRaw => raw(batch, messages, &there, &mut clock, |load| {
+            store::postgres::ceiling(&store::postgres::Options::new(database.url()), load)
+        })?,
     }
     clock.commits.sort_unstable();
     let at = |percent: usize| clock.commits[(clock.commits.len() - 1) * percent / 100].as_secs_f64() * 1e3;
@@ -185,105 +185,29 @@ fn through_contract(
     Ok(runtime.block_on(store.close())?)
 }
 
-const RAW_SQLITE: [&str; 5] = [
-    "INSERT INTO message VALUES (?1, 1, 1, 1, 'MSG00000001', 'ADT^A01', '127.0.0.1:50000', ?2)",
-    "INSERT INTO routed VALUES (?1, ?1, 1, x'02000000')",
-    "INSERT INTO outbound VALUES (?1, ?1, 2, 3, 0, 1, ?2)",
-    "INSERT INTO outcome VALUES (?1, ?1, 1, 1, 1, ?2)",
-    "INSERT INTO disposition VALUES (?1, 3, 1)",
-];
-
-fn raw_sqlite(
-    directory: &Path,
+/// The ceiling of the same rows.
+fn raw(
     batch: usize,
     messages: usize,
     there: &dyn Fn() -> f64,
     clock: &mut Clock,
+    append: impl FnOnce(&Load) -> Result<Appended, store::Error>,
 ) -> Result<(), Failure> {
-    let connection = rusqlite::Connection::open(directory.join("raw.db"))?;
-    connection.execute_batch(
-        "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 8000;
-         CREATE TABLE message (id INTEGER PRIMARY KEY, a, b, c, d, e, f, body);
-         CREATE TABLE routed (id INTEGER PRIMARY KEY, a, b, c);
-         CREATE TABLE outbound (id INTEGER PRIMARY KEY, a, b, c, d, e, body);
-         CREATE TABLE outcome (id INTEGER PRIMARY KEY, a, b, c, d, reply);
-         CREATE TABLE disposition (id INTEGER PRIMARY KEY, a, b)",
-    )?;
-    let (body, reply) = (vec![b'x'; 1024], vec![b'a'; 80]);
+    let load = Load {
+        batch,
+        body_bytes: 1024,
+        sends: 1,
+        changed: true,
+        until: Until::Messages(messages),
+    };
+    let mut took = Duration::ZERO;
     clock.run(there, || {
-        let mut inserts = Vec::new();
-        for sql in RAW_SQLITE {
-            inserts.push(connection.prepare(sql)?);
-        }
-        let mut commits = Vec::new();
-        for first in (0..messages).step_by(batch) {
-            let begun = Instant::now();
-            connection.execute_batch("BEGIN IMMEDIATE")?;
-            for id in first..(first + batch).min(messages) {
-                let id = id as i64;
-                inserts[0].execute(rusqlite::params![id, body])?;
-                inserts[1].execute([id])?;
-                inserts[2].execute(rusqlite::params![id, body])?;
-                inserts[3].execute(rusqlite::params![id, reply])?;
-                inserts[4].execute([id])?;
-            }
-            connection.execute_batch("COMMIT")?;
-            commits.push(begun.elapsed());
-        }
-        Ok(commits)
-    })
-}
-
-const RAW_TABLES: &str = "
- CREATE TABLE message (id bigint PRIMARY KEY, a int, b bigint, c bigint, d text, e text, f text, body bytea);
- CREATE TABLE routed (id bigint PRIMARY KEY, a bigint, b bigint, c int[]);
- CREATE TABLE outbound (id bigint PRIMARY KEY, a bigint, b int, c int, d int, e bigint, body bytea);
- CREATE TABLE outcome (id bigint PRIMARY KEY, a bigint, b smallint, c int, d bigint, reply bytea);
- CREATE TABLE disposition (id bigint PRIMARY KEY, a smallint, b bigint);
- ALTER TABLE message SET (autovacuum_enabled = off); ALTER TABLE routed SET (autovacuum_enabled = off);
- ALTER TABLE outbound SET (autovacuum_enabled = off); ALTER TABLE outcome SET (autovacuum_enabled = off);
- ALTER TABLE disposition SET (autovacuum_enabled = off); SET plan_cache_mode = force_generic_plan";
-
-const RAW_POSTGRES: &str = "
- WITH a AS (INSERT INTO message SELECT unnest($1::bigint[]), 1, 1, 1, 'MSG00000001', 'ADT^A01', '127.0.0.1:50000',
-                unnest($2::bytea[])),
-      b AS (INSERT INTO routed SELECT id, id, 1, '{2}' FROM (SELECT unnest($1::bigint[]) AS id) AS u),
-      c AS (INSERT INTO outbound SELECT id, id, 2, 3, 0, 1, body
-                FROM (SELECT unnest($1::bigint[]) AS id, unnest($2::bytea[]) AS body) AS u),
-      d AS (INSERT INTO outcome SELECT id, id, 1, 1, 1, reply
-                FROM (SELECT unnest($1::bigint[]) AS id, unnest($3::bytea[]) AS reply) AS u)
- INSERT INTO disposition SELECT unnest($1::bigint[]), 3, 1";
-
-fn raw_postgres(
-    url: &str,
-    batch: usize,
-    messages: usize,
-    there: &dyn Fn() -> f64,
-    clock: &mut Clock,
-) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let options: PgConnectOptions = url.parse()?;
-    let mut connection: PgConnection = runtime.block_on(options.connect())?;
-    runtime.block_on(raw_sql(RAW_TABLES).execute(&mut connection))?;
-    let body = vec![b'x'; 1024];
-    let reply = [b'a'; 80];
-    let (bodies, replies) = (vec![&body[..]; batch], vec![&reply[..]; batch]);
-    clock.run(there, || {
-        let mut commits = Vec::new();
-        for first in (0..messages).step_by(batch) {
-            let begun = Instant::now();
-            let ids: Vec<i64> = (first..first + batch).map(|id| id as i64).collect();
-            let insert = query::<Postgres>(RAW_POSTGRES)
-                .bind(ids)
-                .bind(&bodies[..])
-                .bind(&replies[..]);
-            runtime.block_on(insert.execute(&mut connection))?;
-            commits.push(begun.elapsed());
-        }
-        Ok(commits)
-    })
+        let appended = append(&load)?;
+        took = appended.took;
+        Ok(appended.commits)
+    })?;
+    clock.took = took;
+    Ok(())
 }
 
 /// Processor time of the server's processes so far, in seconds, those that have ended included.

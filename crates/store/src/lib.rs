@@ -2,8 +2,10 @@
 //! lease row.
 //!
 //! [`contract`] says what every backend promises; [`conformance`] holds a backend to it; [`sqlite`] is
-//! the embedded backend, [`postgres`] the one for a database server.
+//! the embedded backend, [`postgres`] the one for a database server. [`ceiling`] measures what a database can
+//! append at best.
 
+pub mod ceiling;
 mod codes;
 pub mod conformance;
 pub mod contract;
@@ -20,3 +22,4 @@ pub mod views;
 pub use contract::{Census, CommitError, Desired, Error, NameKind, Store, WorkMessage};
 pub use rows::{Entry, Receipt, Unit};
 pub use segments::retention::DropReport;
+pub use tally::{CommitSizes, commit_sizes};

@@ -7,6 +7,7 @@ mod flow;
 mod functions;
 mod input;
 mod isolation;
+mod load;
 mod operators;
 mod partners;
 mod postgres;

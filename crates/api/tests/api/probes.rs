@@ -70,6 +70,8 @@ async fn metrics_show_what_was_counted_and_how_things_stand() {
         "holdfast_held_body_bytes ",
         "holdfast_delivery_seconds_bucket{",
         "holdfast_store_commit_seconds_bucket{",
+        "holdfast_stage_seconds_bucket{stage=\"outcome_commit\",le=\"+Inf\"}",
+        "holdfast_store_commit_rows_count{kind=\"disposition\"}",
     ] {
         assert!(
             text.lines().any(|found| found.starts_with(start)),

@@ -1,6 +1,6 @@
 //! Listings, details, bodies, counts.
 
-use api::wire::{Census, Connections, DeadLetter, MessageLine, Page, Time};
+use api::wire::{Census, Connections, DeadLetter, MessageLine, Page, Stages, Time};
 
 use super::site::{Site, hl7};
 
@@ -201,5 +201,43 @@ async fn dead_letters_are_listed_by_filter_and_counted() {
     );
     assert_eq!(census.dispositions.get("ERROR"), Some(&2));
     assert_eq!(census.dispositions.get("PROCESSED"), Some(&1));
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_step_of_a_messages_way_is_timed_once() {
+    let site = Site::start().await;
+    let before: Stages = site.client.get_json("/api/v1/stages").await.unwrap();
+    assert!(
+        before.stages.iter().all(|stage| stage.nanos.count == 0),
+        "{before:?}"
+    );
+    site.send_until("A01", "TIMED1", "PROCESSED").await;
+    let after: Stages = site.client.get_json("/api/v1/stages").await.unwrap();
+    let counts: Vec<_> = after
+        .stages
+        .iter()
+        .map(|stage| (stage.stage.as_str(), stage.nanos.count))
+        .collect();
+    let names = [
+        "receive",
+        "accept_commit",
+        "route_wait",
+        "route",
+        "route_commit",
+        "transform_wait",
+        "transform",
+        "transform_commit",
+        "send_wait",
+        "send",
+        "outcome_commit",
+    ];
+    assert_eq!(counts, names.map(|name| (name, 1)));
+    // Other tests of this process commit too.
+    let commits = after.commit_units.since(&before.commit_units).count;
+    assert!(commits >= 5, "{commits} commits");
+    for kind in ["message", "routed", "outbound", "outcome", "disposition"] {
+        assert!(after.commit_rows[kind].count >= 1, "{kind}");
+    }
     site.end().await;
 }

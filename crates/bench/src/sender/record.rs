@@ -27,6 +27,8 @@ pub struct LaneRecord {
     pub fates: Vec<Fate>,
     /// By sequence number: when it should first have been sent, in microseconds of the run.
     pub intended_us: Vec<u64>,
+    /// By sequence number: microseconds from the intended send to the first answer; `u32::MAX` without one.
+    pub latency_us: Vec<u32>,
     /// By sequence number: a hash of its bytes, where the options asked for it.
     pub hashes: Vec<u64>,
     /// Times that a message was sent again after a lost connection.
@@ -53,6 +55,7 @@ impl LaneRecord {
             wire_order: Vec::with_capacity(expected),
             fates: Vec::with_capacity(expected),
             intended_us: Vec::with_capacity(expected),
+            latency_us: Vec::with_capacity(expected),
             hashes: Vec::new(),
             resent: 0,
             reconnects: 0,
@@ -68,6 +71,7 @@ impl LaneRecord {
         self.wire_order.push(sequence);
         self.fates.push(Fate::Unanswered);
         self.intended_us.push(intended);
+        self.latency_us.push(u32::MAX);
     }
 
     pub(super) fn resent(&mut self, sequence: u32) {
@@ -78,6 +82,9 @@ impl LaneRecord {
     pub(super) fn answered(&mut self, sequence: u32, fate: Fate, intended: u64, sent: u64, now: u64) {
         if let Some(slot) = self.fates.get_mut(sequence as usize) {
             *slot = fate;
+        }
+        if let Some(slot) = self.latency_us.get_mut(sequence as usize) {
+            *slot = u32::try_from(now.saturating_sub(intended)).unwrap_or(u32::MAX - 1);
         }
         stats::measure(&mut self.latency, now.saturating_sub(intended));
         stats::measure(&mut self.round_trip, now.saturating_sub(sent));

@@ -2,6 +2,7 @@
 //! window; the lane's task asks for the next one, and says how it ended.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::Instant;
 
 use model::graph::Ordering;
 use model::{Body, MessageId, SendId, Timestamp};
@@ -20,6 +21,8 @@ pub(crate) struct SendRow {
     pub(crate) attempts: u32,
     /// Its bytes, while they are held in memory.
     pub(crate) body: Option<Held<Body>>,
+    /// When it became durable, unless it was read back from the store or tried before.
+    pub(crate) since: Option<Instant>,
 }
 
 impl Row for SendRow {
@@ -301,6 +304,7 @@ mod tests {
             partition: (!partition.is_empty()).then(|| partition.into()),
             attempts: 0,
             body: None,
+            since: None,
         }
     }
 

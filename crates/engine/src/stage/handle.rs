@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use model::{Body, MessageId, NameId, RowId, SendId, Stage};
@@ -15,6 +16,7 @@ use crate::core::{Core, HandlerLane, Stopping};
 use crate::counters::Figure;
 use crate::finaliser::Happened;
 use crate::lane::schedule::SendRow;
+use crate::stages::Step;
 
 /// Runs until the node stops.
 pub(crate) async fn run(core: Arc<Core>, handler: Arc<HandlerLane>) {
@@ -44,6 +46,7 @@ async fn turn(core: &Arc<Core>, handler: &HandlerLane) -> Result<bool, Stopping>
                     row: row.row,
                     message: row.message,
                     work: None,
+                    since: None,
                 })
                 .collect())
         })
@@ -54,11 +57,14 @@ async fn turn(core: &Arc<Core>, handler: &HandlerLane) -> Result<bool, Stopping>
     if rows.is_empty() {
         return Ok(false);
     }
+    core.stages
+        .waited(Step::TransformWait, rows.iter().map(|row| row.since));
     let works = core
         .read("message bodies", || {
             works(core, rows.iter().map(|row| (row.message, row.work.as_deref())))
         })
         .await?;
+    let begun = Instant::now();
     let step = {
         let (core, name) = (Arc::clone(core), Arc::clone(&handler.name));
         move |(id, work)| handle(&core, &name, id, work)
@@ -72,19 +78,36 @@ async fn turn(core: &Arc<Core>, handler: &HandlerLane) -> Result<bool, Stopping>
         .map(|(answer, row)| answer.unwrap_or_else(|reason| Answer::failed(row.message, reason)))
         .collect();
     drop(rows);
+    let begun = core.stages.took(Step::Transform, begun, answers.len());
     let units = answers.iter().map(|answer| answer.unit(handler.id)).collect();
     let receipts = core.write(units).await?;
-    let mut outgoing = HashMap::new();
+    let durable = core.stages.took(Step::TransformCommit, begun, answers.len());
+    let mut outgoing = Outgoing::new(durable);
     for (answer, receipt) in answers.into_iter().zip(receipts) {
         match receipt {
             Ok(receipt) => committed(core, handler, answer, &receipt, &mut outgoing),
             Err(reason) => refused(core, handler, answer.id, &reason).await?,
         }
     }
-    for (destination, rows) in outgoing {
+    for (destination, rows) in outgoing.rows {
         core.push_sends(destination, rows);
     }
     Ok(true)
+}
+
+/// Sends of one commit, by destination.
+struct Outgoing {
+    rows: HashMap<NameId, Vec<SendRow>>,
+    durable: Instant,
+}
+
+impl Outgoing {
+    fn new(durable: Instant) -> Outgoing {
+        Outgoing {
+            rows: HashMap::new(),
+            durable,
+        }
+    }
 }
 
 /// What one run of the handler leads to.
@@ -265,13 +288,7 @@ fn partition_key(path: &formats::hl7::Path, send: &script::Send, work: &Work) ->
         .map_or_else(|| "".into(), |value| Box::from(&*value))
 }
 
-fn committed(
-    core: &Core,
-    handler: &HandlerLane,
-    answer: Answer,
-    receipt: &Receipt,
-    outgoing: &mut HashMap<NameId, Vec<SendRow>>,
-) {
+fn committed(core: &Core, handler: &HandlerLane, answer: Answer, receipt: &Receipt, outgoing: &mut Outgoing) {
     let outputs = match answer.result {
         Ok(outputs) => outputs,
         Err(reason) => {
@@ -292,27 +309,29 @@ fn committed(
     for (send, row) in outputs.sends.into_iter().zip(rows.by_ref()) {
         let body = send.body.unwrap_or_else(|| outputs.raw.clone());
         let bytes = body.len();
-        outgoing.entry(send.destination).or_default().push(SendRow {
+        let since = Some(outgoing.durable);
+        outgoing.rows.entry(send.destination).or_default().push(SendRow {
             id: SendId(row),
             message: answer.id,
             priority: send.priority,
             partition: send.partition,
             attempts: 0,
             body: core.budget.hold(body, bytes),
+            since,
         });
     }
     core.finaliser
         .note(answer.id, Happened::Handled { sends, passed });
     for (message, row) in outputs.passed.into_iter().zip(rows) {
-        core.push_derived(MessageId(row), message);
+        core.push_derived(MessageId(row), message, outgoing.durable);
     }
 }
 
 impl Core {
     /// Puts a durable derived message before its inbound's router.
-    pub(crate) fn push_derived(&self, id: MessageId, message: NewMessage) {
+    pub(crate) fn push_derived(&self, id: MessageId, message: NewMessage, durable: Instant) {
         let inbound = message.inbound;
-        let row = self.ingress_row(id, message);
+        let row = self.ingress_row(id, message, durable);
         match self.inbounds.get(&inbound) {
             Some(inbound) => {
                 inbound.counters.add(Figure::Received, 1);
@@ -327,7 +346,13 @@ async fn refused(core: &Core, handler: &HandlerLane, id: MessageId, reason: &str
     let answer = Answer::failed(id, format!("the store refused its handoff: {reason}"));
     let mut receipts = core.write(vec![answer.unit(handler.id)]).await?;
     if let Some(Ok(receipt)) = receipts.pop() {
-        committed(core, handler, answer, &receipt, &mut HashMap::new());
+        committed(
+            core,
+            handler,
+            answer,
+            &receipt,
+            &mut Outgoing::new(Instant::now()),
+        );
     }
     Ok(())
 }

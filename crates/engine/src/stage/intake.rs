@@ -2,6 +2,7 @@
 //! connector answer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use connectors::{Accepted, Fault, Intake, Received, Refused, Verdict};
@@ -14,6 +15,7 @@ use tokio::sync::oneshot;
 use super::{IngressRow, Work, compact, key};
 use crate::core::{Core, InboundLane};
 use crate::counters::Figure;
+use crate::stages::Step;
 
 /// Messages of one inbound that may wait for their router before its listener has to wait.
 const UNROUTED_MAX: u64 = 20_000;
@@ -39,7 +41,7 @@ struct Prepared {
 #[async_trait]
 impl Intake for Door {
     async fn accept(&self, messages: Vec<Received>) -> Vec<Result<Accepted, Refused>> {
-        let count = messages.len();
+        let (begun, count) = (Instant::now(), messages.len());
         if let Err(refused) = self.wait_for_room().await {
             return vec![Err(refused); count];
         }
@@ -66,6 +68,7 @@ impl Intake for Door {
                 .map(|message| self.prepare(message, false))
                 .collect()
         };
+        self.core.stages.took(Step::Receive, begun, count);
         self.store(prepared).await
     }
 
@@ -141,6 +144,7 @@ impl Door {
     async fn store(&self, prepared: Vec<Prepared>) -> Vec<Result<Accepted, Refused>> {
         let count = prepared.len();
         let units = prepared.iter().map(Prepared::unit).collect();
+        let begun = Instant::now();
         let committed = self.core.store.submit(self.core.term, units);
         let (answer, answered) = oneshot::channel();
         let door = Door {
@@ -149,7 +153,8 @@ impl Door {
         };
         tokio::spawn(async move {
             let results = committed.await;
-            let _ = answer.send(door.committed(prepared, results));
+            let durable = door.core.stages.took(Step::AcceptCommit, begun, count);
+            let _ = answer.send(door.committed(prepared, results, durable));
         });
         answered
             .await
@@ -160,6 +165,7 @@ impl Door {
         &self,
         prepared: Vec<Prepared>,
         results: Vec<Result<Receipt, store::CommitError>>,
+        durable: Instant,
     ) -> Vec<Result<Accepted, Refused>> {
         let mut rows = Vec::with_capacity(prepared.len());
         let answers = prepared
@@ -171,7 +177,9 @@ impl Door {
                     .committed(0)
                     .ok_or_else(|| Refused("the store gave no receipt".to_owned()))?;
                 match prepared.verdict {
-                    Verdict::Accept => rows.push(self.core.ingress_row(committed.id(), prepared.message)),
+                    Verdict::Accept => {
+                        rows.push(self.core.ingress_row(committed.id(), prepared.message, durable));
+                    }
                     _ => self.lane.counters.add(Figure::Rejected, 1),
                 }
                 Ok(Accepted {
@@ -197,7 +205,7 @@ impl Door {
 
 impl Core {
     /// A durable message as a row of its ingress lane; the finaliser knows of it from here on.
-    pub(crate) fn ingress_row(&self, id: MessageId, message: NewMessage) -> IngressRow {
+    pub(crate) fn ingress_row(&self, id: MessageId, message: NewMessage, durable: Instant) -> IngressRow {
         self.finaliser.received(id);
         let bytes = message.body.len();
         let work = Work {
@@ -209,6 +217,7 @@ impl Core {
         IngressRow {
             id,
             work: self.budget.hold(work, bytes),
+            since: Some(durable),
         }
     }
 }

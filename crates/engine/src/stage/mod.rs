@@ -7,6 +7,8 @@ pub(crate) mod pace;
 pub(crate) mod route;
 pub(crate) mod verdicts;
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use model::{Body, MessageId, NameId, RowId, Timestamp};
 
@@ -33,6 +35,8 @@ pub(crate) struct Work {
 pub(crate) struct IngressRow {
     pub(crate) id: MessageId,
     pub(crate) work: Option<Held<Work>>,
+    /// When it became durable, unless it was read back from the store.
+    pub(crate) since: Option<Instant>,
 }
 
 /// A message that waits for one handler.
@@ -41,6 +45,8 @@ pub(crate) struct HandlerRow {
     pub(crate) row: RowId,
     pub(crate) message: MessageId,
     pub(crate) work: Option<Held<Work>>,
+    /// When it became durable, unless it was read back from the store.
+    pub(crate) since: Option<Instant>,
 }
 
 impl Row for IngressRow {

@@ -5,7 +5,7 @@
 //! lane has at most one delivery that the store does not know of.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use connectors::{DeliverError, Delivered, Delivery, FailureClass, Sink};
 use futures::stream::FuturesUnordered;
@@ -21,6 +21,7 @@ use crate::counters::Figure;
 use crate::finaliser::Happened;
 use crate::lane::schedule::{Next, SendRow};
 use crate::reads::text_of;
+use crate::stages::Step;
 use crate::{retry, trail};
 
 /// Bodies fetched from the store in one go, for rows that came without.
@@ -89,6 +90,7 @@ impl From<store::views::OpenSend> for SendRow {
             partition: open.partition,
             attempts: open.failed_attempts,
             body: None,
+            since: None,
         }
     }
 }
@@ -223,7 +225,9 @@ async fn fly(
         body,
         attempt: row.attempts + 1,
     };
-    let started = std::time::Instant::now();
+    core.stages
+        .waited(Step::SendWait, std::iter::once(row.since.take()));
+    let started = Instant::now();
     let result = match std::panic::AssertUnwindSafe(sink.deliver(&delivery))
         .catch_unwind()
         .await
@@ -241,7 +245,12 @@ async fn fly(
     lane.took.record(started.elapsed());
     row.attempts += 1;
     let ended = match result {
-        Ok(delivered) => deliver_done(&core, &lane, &declared, row, delivered).await,
+        Ok(delivered) => {
+            let answered = core.stages.took(Step::Send, started, 1);
+            let done = deliver_done(&core, &lane, &declared, row, delivered).await;
+            core.stages.took(Step::OutcomeCommit, answered, 1);
+            done
+        }
         Err(error) => deliver_failed(&core, &lane, &declared, row, error).await,
     };
     (sink, ended.unwrap_or(Ended::Abandoned))
@@ -390,7 +399,7 @@ fn land(core: &Core, lane: &OutboundLane, ended: Ended) {
                 tracing::info!(connection = %lane.name, "deliveries go on");
             }
             if let Some((id, message)) = derived {
-                core.push_derived(id, message);
+                core.push_derived(id, message, Instant::now());
             }
             core.finaliser.note(row.message, happened);
         }

@@ -1,6 +1,7 @@
 //! The ingress lane of one inbound: runs its router on each message, in order.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use model::graph::Format;
 use model::{MessageId, NameId, RowId, Stage};
@@ -11,6 +12,7 @@ use super::{HandlerRow, IngressRow, Work, refill, works};
 use crate::core::{Core, InboundLane, Stopping};
 use crate::counters::Figure;
 use crate::finaliser::Happened;
+use crate::stages::Step;
 
 /// Runs until the node stops.
 pub(crate) async fn run(core: Arc<Core>, inbound: Arc<InboundLane>) {
@@ -35,7 +37,14 @@ async fn turn(core: &Arc<Core>, inbound: &InboundLane) -> Result<bool, Stopping>
                 .store
                 .open_ingress(inbound.id, after, upto, page.limit)
                 .await?;
-            Ok(ids.into_iter().map(|id| IngressRow { id, work: None }).collect())
+            Ok(ids
+                .into_iter()
+                .map(|id| IngressRow {
+                    id,
+                    work: None,
+                    since: None,
+                })
+                .collect())
         })
     })
     .await?;
@@ -44,11 +53,14 @@ async fn turn(core: &Arc<Core>, inbound: &InboundLane) -> Result<bool, Stopping>
     if rows.is_empty() {
         return Ok(false);
     }
+    core.stages
+        .waited(Step::RouteWait, rows.iter().map(|row| row.since));
     let works = core
         .read("message bodies", || {
             works(core, rows.iter().map(|row| (row.id, row.work.as_deref())))
         })
         .await?;
+    let begun = Instant::now();
     let step = {
         let (core, router) = (Arc::clone(core), Arc::clone(&inbound.router));
         move |(id, work)| route(&core, &router, id, work)
@@ -62,8 +74,10 @@ async fn turn(core: &Arc<Core>, inbound: &InboundLane) -> Result<bool, Stopping>
         .map(|(answer, row)| answer.unwrap_or_else(|reason| Answer::failed(row.id, None, reason)))
         .collect();
     drop(rows);
+    let begun = core.stages.took(Step::Route, begun, answers.len());
     let units = answers.iter().map(|answer| answer.unit(inbound.id)).collect();
     let receipts = core.write(units).await?;
+    let durable = core.stages.took(Step::RouteCommit, begun, answers.len());
     for (answer, receipt) in answers.into_iter().zip(receipts) {
         match receipt {
             Ok(receipt) => committed(
@@ -71,6 +85,7 @@ async fn turn(core: &Arc<Core>, inbound: &InboundLane) -> Result<bool, Stopping>
                 inbound,
                 answer,
                 receipt.rows.first().copied().unwrap_or_default(),
+                durable,
             ),
             Err(reason) => refused(core, inbound, answer.id, &reason).await?,
         }
@@ -158,7 +173,7 @@ fn route(core: &Core, router: &str, id: MessageId, work: Option<Work>) -> Answer
     }
 }
 
-fn committed(core: &Core, inbound: &InboundLane, answer: Answer, row: RowId) {
+fn committed(core: &Core, inbound: &InboundLane, answer: Answer, row: RowId, durable: Instant) {
     match answer.result {
         Err(reason) => {
             tracing::warn!(connection = %inbound.name, id = %answer.id, reason, "a message became a dead letter");
@@ -177,7 +192,7 @@ fn committed(core: &Core, inbound: &InboundLane, answer: Answer, row: RowId) {
                 Happened::Routed(u32::try_from(handlers.len()).unwrap_or(u32::MAX)),
             );
             for handler in handlers {
-                core.push_handler(handler, row, answer.id, answer.work.clone());
+                core.push_handler(handler, row, answer.id, answer.work.clone(), Some(durable));
             }
         }
     }
@@ -186,20 +201,32 @@ fn committed(core: &Core, inbound: &InboundLane, answer: Answer, row: RowId) {
 async fn refused(core: &Core, inbound: &InboundLane, id: MessageId, reason: &str) -> Result<(), Stopping> {
     let answer = Answer::failed(id, None, format!("the store refused its handoff: {reason}"));
     core.write(vec![answer.unit(inbound.id)]).await?;
-    committed(core, inbound, answer, RowId::ZERO);
+    committed(core, inbound, answer, RowId::ZERO, Instant::now());
     Ok(())
 }
 
 impl Core {
     /// Puts a routed message before one handler.
-    pub(crate) fn push_handler(&self, handler: NameId, row: RowId, message: MessageId, work: Option<Work>) {
+    pub(crate) fn push_handler(
+        &self,
+        handler: NameId,
+        row: RowId,
+        message: MessageId,
+        work: Option<Work>,
+        since: Option<Instant>,
+    ) {
         match self.handlers.get(&handler) {
             Some(lane) => {
                 let work = work.and_then(|work| {
                     let bytes = work.body.len();
                     self.budget.hold(work, bytes)
                 });
-                lane.lane.push([HandlerRow { row, message, work }]);
+                lane.lane.push([HandlerRow {
+                    row,
+                    message,
+                    work,
+                    since,
+                }]);
             }
             None => self.orphan(handler, 1),
         }

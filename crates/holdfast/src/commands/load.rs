@@ -18,6 +18,7 @@ use super::manners::Manners;
 use super::values;
 use crate::cli;
 use crate::output::{self, Advice, Output, thousands};
+use crate::profile;
 
 /// Offer load over MLLP: at a fixed rate (--rate) or as fast as answers come (--window).
 ///
@@ -27,7 +28,7 @@ use crate::output::{self, Advice, Output, thousands};
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// The receivers; lanes take them in turn.
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true, value_parser = values::host_port)]
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required_unless_present = "profile", value_parser = values::host_port)]
     to: Vec<String>,
     /// How many lanes, each one connection.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -76,6 +77,8 @@ pub(crate) struct Args {
     unordered: bool,
     #[command(flatten)]
     manners: Manners,
+    #[command(flatten)]
+    profile: profile::Profiling,
 }
 
 /// Reads `7001` or `127.0.0.1:7001`.
@@ -89,6 +92,11 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
+    if args.profile.profile.is_some() {
+        let (to, sink) = (args.to, args.sink);
+        let running = (!to.is_empty()).then_some(profile::Running { to, sink });
+        return profile::run(args.profile, running, out).await;
+    }
     let pool = pool(&args)?;
     let until = args.until();
     let running = args.scenario(pool, until).start().await.map_err(|fault| {

@@ -2,7 +2,6 @@
 //! receive in this one, a crash, and the account of every message.
 
 mod feeds;
-mod node;
 mod picture;
 mod report;
 
@@ -12,10 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bench::sink::{self, Sink};
 
+use crate::child::Node;
 use crate::output::{Output, thousands};
 use crate::sample;
 use feeds::Feeds;
-use node::Node;
 use picture::Picture;
 pub(crate) use report::Report;
 

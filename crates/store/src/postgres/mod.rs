@@ -13,9 +13,11 @@
 //! contract, [`open`] and [`Options`].
 
 mod batch;
+mod ceiling;
 mod control;
 mod durability;
 mod fault;
+mod figures;
 mod integrity;
 mod keeper;
 mod lease;
@@ -33,6 +35,8 @@ mod store;
 mod tables;
 mod writer;
 
+pub use ceiling::ceiling;
+pub use figures::{ServerFigures, server_figures};
 pub use open::open;
 pub use options::Options;
 pub use store::PostgresStore;

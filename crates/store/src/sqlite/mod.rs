@@ -8,6 +8,7 @@
 //! [`open`] and [`Options`].
 
 mod append;
+mod ceiling;
 mod control;
 mod database;
 mod fault;
@@ -25,6 +26,7 @@ mod source;
 mod store;
 mod writer;
 
+pub use ceiling::ceiling;
 pub use open::open;
 pub use options::Options;
 pub use store::SqliteStore;

@@ -1,4 +1,4 @@
-//! The node of the demonstration: this very binary, in a process of its own.
+//! A node of this very binary in a process of its own, for the demonstration and the load profiles.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 const START_MAX: Duration = Duration::from_secs(30);
 
 /// A node that runs. Dropping it kills it.
-pub(super) struct Node {
+pub(crate) struct Node {
     child: Child,
     pid: u32,
     client: api::client::Client,
@@ -21,13 +21,23 @@ pub(super) struct Node {
 
 impl Node {
     /// Starts a node on a config repository and waits until it is ready.
-    pub(super) async fn start(directory: &Path, api_port: u16) -> anyhow::Result<Node> {
+    pub(crate) async fn start(directory: &Path, api_port: u16) -> anyhow::Result<Node> {
+        Node::start_with(directory, api_port, &[]).await
+    }
+
+    /// The same with environment variables, such as `HOLDFAST_STORE__BACKEND`.
+    pub(crate) async fn start_with(
+        directory: &Path,
+        api_port: u16,
+        variables: &[(&str, String)],
+    ) -> anyhow::Result<Node> {
         let log = directory.join("node.log");
         let stream = File::options().create(true).append(true).open(&log)?;
         let mut child = Command::new(std::env::current_exe()?)
             .args(["serve", "--env", "dev", "--config"])
             .arg(directory)
             .args(["--api", &format!("127.0.0.1:{api_port}")])
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stream)
@@ -58,12 +68,12 @@ impl Node {
         }
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
     /// An error if the node ended by itself.
-    pub(super) fn check(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => anyhow::bail!("the node ended with {status}: see {}", self.log.display()),
@@ -71,17 +81,22 @@ impl Node {
     }
 
     /// SIGKILL: the process gets no chance to tidy up.
-    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.child.start_kill().context("the node cannot be killed")
     }
 
     /// Reads from the node's API.
-    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.read(path).await
+    }
+
+    /// Reads a type from the node's API.
+    pub(crate) async fn read<T: serde::de::DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         Ok(self.client.get_json(path).await?)
     }
 
     /// The store's own count, once nothing is in flight any more (or when `patience` ends).
-    pub(super) async fn settled_census(&self, patience: Duration) -> anyhow::Result<Value> {
+    pub(crate) async fn settled_census(&self, patience: Duration) -> anyhow::Result<Value> {
         let started = Instant::now();
         loop {
             let in_flight = self.get("/cluster/status").await?["in_flight"].as_u64();
@@ -93,7 +108,7 @@ impl Node {
     }
 
     /// SIGTERM, and waits for the graceful end.
-    pub(super) async fn terminate(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn terminate(mut self) -> anyhow::Result<()> {
         let told = Command::new("kill")
             .args(["-TERM", &self.pid.to_string()])
             .status()
