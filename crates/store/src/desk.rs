@@ -9,11 +9,11 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::thread::JoinHandle;
 
 use futures::future::BoxFuture;
-use model::{NameId, Term, Timestamp};
+use model::{NameId, Term};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::{CommitError, Desired, DropReport, Error, NameKind, Receipt, Unit};
+use crate::{CommitError, Desired, Error, NameKind, Receipt, Unit};
 
 /// What the calls ask of the writer.
 pub(crate) enum Command {
@@ -22,7 +22,6 @@ pub(crate) enum Command {
     Release(Term, Reply<()>),
     Names(Vec<(NameKind, String)>, Reply<Vec<NameId>>),
     SetDesired(Term, NameId, Desired, String, Reply<()>),
-    Drop(Term, Timestamp, Reply<DropReport>),
     Close(Reply<()>),
 }
 

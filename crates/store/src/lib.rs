@@ -18,4 +18,4 @@ pub mod views;
 
 pub use contract::{Census, CommitError, Desired, Error, NameKind, Store, WorkMessage};
 pub use rows::{Entry, Receipt, Unit};
-pub use segments::retention::DropReport;
+pub use segments::retention::{Done, Fate, Findings, RetentionRules, Retired, SegmentInfo};
