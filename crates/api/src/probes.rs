@@ -61,6 +61,7 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
         held_body_bytes: app.node.held_bytes(),
         resident_bytes: gauges::resident_bytes(),
         ready: app.node.is_ready(),
+        store: app.node.store_size(),
     };
     let _ = write!(text, "{sample}"); // writing to a String cannot fail
     (

@@ -37,6 +37,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// How the graph runs.
     pub engine: Engine,
+    /// How long messages are kept.
+    pub retention: RetentionSettings,
     /// The HTTP API.
     pub api: Api,
     /// What is logged.
@@ -79,6 +81,21 @@ pub struct Engine {
     pub drain_seconds: u64,
 }
 
+/// How long messages are kept, unless their inbound says otherwise.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSettings {
+    /// Days that a message is kept after it was received, once it is delivered (or filtered, or failed for good).
+    /// 0 = only until then.
+    pub days: u32,
+    /// Days that a dead letter waits for a person; then it is given up.
+    pub dead_letter_days: u32,
+    /// Seconds between two looks for what may go.
+    pub check_seconds: u64,
+    /// MiB of disk that the store may take before an alert; 0 = no limit.
+    pub max_db_mb: u64,
+}
+
 /// The HTTP API.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -114,6 +131,12 @@ impl Default for Settings {
                 memory_mb: 64,
                 lane_rows: 4096,
                 drain_seconds: 10,
+            },
+            retention: RetentionSettings {
+                days: 30,
+                dead_letter_days: 90,
+                check_seconds: 600,
+                max_db_mb: 0,
             },
             api: Api {
                 bind: "127.0.0.1:8765".to_owned(),
