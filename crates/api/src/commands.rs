@@ -17,7 +17,9 @@ use crate::error::Error;
 use crate::guard;
 use crate::reads::{find, message_id, name_hint, no_such_send, send_id};
 use crate::routes::App;
-use crate::wire::{Empty, From, Held, ReplayDeadLetters, ReplayMessage, Replayed, Skipped};
+use crate::wire::{
+    Empty, From, Held, ReplayDeadLetters, ReplayMessage, Replayed, Retention, RunRetention, Skipped,
+};
 
 /// How long a command waits for another of its kind to end.
 const TURN: Duration = Duration::from_secs(10);
@@ -157,6 +159,19 @@ pub(crate) async fn release(
     }: Command<Empty>,
 ) -> Result<Json<Held>, Error> {
     set_held(&app, name, false, actor).await
+}
+
+pub(crate) async fn retention(
+    State(app): State<Arc<App>>,
+    Command { actor, says: request }: Command<RunRetention>,
+) -> Result<Json<Retention>, Error> {
+    let done = run(&app.retentions, &app.node, |node| async move {
+        let done = node.retention(request.dry_run, &actor).await;
+        let what = if request.dry_run { "dry run" } else { "" };
+        note(&actor, "retention", what, &done);
+        done
+    });
+    Ok(Json(done.await?.into()))
 }
 
 async fn set_held(app: &App, name: String, held: bool, actor: String) -> Result<Json<Held>, Error> {

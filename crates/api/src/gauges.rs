@@ -18,6 +18,7 @@ pub(crate) struct Sample {
     pub(crate) ready: bool,
     pub(crate) stages: Vec<engine::StageTimes>,
     pub(crate) commits: engine::CommitSizes,
+    pub(crate) store: engine::StoreSize,
 }
 
 impl fmt::Display for Sample {
@@ -32,6 +33,20 @@ impl fmt::Display for Sample {
             "bytes of message bodies held in memory by the lanes",
         )?;
         writeln!(f, "holdfast_held_body_bytes {}", self.held_body_bytes)?;
+        head(
+            f,
+            "holdfast_store_bytes",
+            "bytes on disk that the store took when last measured",
+        )?;
+        writeln!(f, "holdfast_store_bytes {}", self.store.bytes)?;
+        head(
+            f,
+            "holdfast_store_limit_bytes",
+            "bytes above which an alert stands; 0 = no limit",
+        )?;
+        writeln!(f, "holdfast_store_limit_bytes {}", self.store.limit.unwrap_or(0))?;
+        head(f, "holdfast_store_alert", "1 while the store is above its limit")?;
+        writeln!(f, "holdfast_store_alert {}", u8::from(self.store.alert))?;
         if let Some(bytes) = self.resident_bytes {
             head(
                 f,
@@ -197,6 +212,11 @@ mod tests {
                     },
                 )],
             },
+            store: engine::StoreSize {
+                bytes: 5,
+                limit: Some(4),
+                alert: true,
+            },
         };
         let text = sample.to_string();
         for line in [
@@ -208,6 +228,9 @@ mod tests {
             "holdfast_store_commit_rows_bucket{kind=\"outbound\",le=\"3\"} 1",
             "holdfast_store_commit_rows_count{kind=\"outbound\"} 1",
             "holdfast_held_body_bytes 4096",
+            "holdfast_store_bytes 5",
+            "holdfast_store_limit_bytes 4",
+            "holdfast_store_alert 1",
             "holdfast_queue_depth{name=\"adt\",role=\"inbound\"} 7",
             "holdfast_sends_in_flight{name=\"lab\\\"x\",role=\"outbound\"} 1",
             "holdfast_connected_peers{name=\"adt\",role=\"inbound\"} 2",

@@ -63,6 +63,7 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
         ready: app.node.is_ready(),
         stages: app.node.stage_times(),
         commits: engine::commit_sizes(),
+        store: app.node.store_size(),
     };
     let _ = write!(text, "{sample}"); // writing to a String cannot fail
     (

@@ -32,6 +32,8 @@ pub(crate) struct App {
     pub(crate) replays: Arc<Mutex<()>>,
     /// One hold or release at a time, so that what is stored last is also what runs.
     pub(crate) holds: Arc<Mutex<()>>,
+    /// One run of retention at a time.
+    pub(crate) retentions: Arc<Mutex<()>>,
     requests: Semaphore,
 }
 
@@ -51,6 +53,7 @@ const PATHS: &[&str] = &[
     "/api/v1/messages/{id}/sends/{send}/skip",
     "/api/v1/dead-letters",
     "/api/v1/dead-letters/replay",
+    "/api/v1/retention",
     "/api/v1/census",
     "/api/v1/stages",
 ];
@@ -61,6 +64,7 @@ pub(crate) fn router(node: Arc<Node>, metrics: PrometheusHandle) -> Router {
         metrics,
         replays: Arc::default(),
         holds: Arc::default(),
+        retentions: Arc::default(),
         requests: Semaphore::new(REQUESTS_MAX),
     });
     let bounded = Router::new()
@@ -76,6 +80,7 @@ pub(crate) fn router(node: Arc<Node>, metrics: PrometheusHandle) -> Router {
         .route("/api/v1/messages/{id}/sends/{send}/skip", post(commands::skip))
         .route("/api/v1/dead-letters", get(reads::dead_letters))
         .route("/api/v1/dead-letters/replay", post(commands::replay_dead_letters))
+        .route("/api/v1/retention", post(commands::retention))
         .route("/api/v1/census", get(reads::census))
         .route("/api/v1/stages", get(reads::stages))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), bound));

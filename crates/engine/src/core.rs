@@ -20,6 +20,7 @@ use crate::finaliser::Finaliser;
 use crate::lane::Lane;
 use crate::lane::schedule::{Schedule, SendRow};
 use crate::names::Names;
+use crate::retention::Watch;
 use crate::stage::pace::Pace;
 use crate::stage::{HandlerRow, IngressRow};
 use crate::stages::Stages;
@@ -45,6 +46,10 @@ pub(crate) struct Core {
     pub(crate) orphans: Mutex<HashMap<NameId, u64>>,
     /// Held while a person gives one of them up.
     pub(crate) orphan_skips: tokio::sync::Mutex<()>,
+    /// Read by whoever opens a closed message again, written by retention while it judges a segment.
+    pub(crate) retiring: tokio::sync::RwLock<()>,
+    /// The store's size.
+    pub(crate) watch: Watch,
     /// Threads that run user code at once.
     pub(crate) workers: Arc<tokio::sync::Semaphore>,
     /// Threads that one lane may use of them at a time: the cores.

@@ -16,6 +16,7 @@ pub mod picture;
 pub mod project;
 mod reads;
 mod recovery;
+mod retention;
 mod retry;
 pub mod settings;
 mod stage;
@@ -32,6 +33,7 @@ pub use reads::{
     ClusterStatus, ConnectionView, DeadLetterQuery, DeadLetterView, MessageLine, MessageQuery, MessageView,
     ReadError, SendView, TrailEntry,
 };
+pub use retention::{RetentionReport, SegmentView, StoreSize};
 pub use settings::Settings;
 pub use stages::StageTimes;
 pub use store::views::Page;

@@ -93,6 +93,8 @@ impl Node {
             stages: crate::stages::Stages::default(),
             orphans: Mutex::default(),
             orphan_skips: tokio::sync::Mutex::default(),
+            retiring: tokio::sync::RwLock::default(),
+            watch: crate::retention::Watch::default(),
             workers: Arc::new(tokio::sync::Semaphore::new(code_threads)),
             spread: cores.min(code_threads),
             closing: CancellationToken::new(),
@@ -116,6 +118,7 @@ impl Node {
         });
         node.spawn_lanes(sinks);
         node.spawn_sources(sources).await;
+        node.spawn_retention();
         node.ready.store(true, std::sync::atomic::Ordering::Release);
         Ok(node)
     }
@@ -194,6 +197,14 @@ impl Node {
                 },
             ));
         }
+    }
+
+    fn spawn_retention(&self) {
+        let (core, settings) = (Arc::clone(&self.core), self.settings.retention.clone());
+        let task = supervise(Arc::clone(&self.core), "store".into(), "retention", move |_| {
+            crate::retention::run(Arc::clone(&core), settings.clone()).boxed()
+        });
+        self.tasks.lock().push(task);
     }
 
     async fn spawn_sources(&self, sources: HashMap<NameId, Box<dyn Source>>) {

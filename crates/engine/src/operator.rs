@@ -70,6 +70,7 @@ pub(crate) const TO_DESTINATION: &str = "to its destination";
 impl Node {
     /// Replays one message from a stage.
     pub async fn replay(&self, id: MessageId, from: &Replay, actor: &str) -> Result<Replayed, CommandError> {
+        let _not_retired = self.core.retiring.read().await;
         let detail = self.detail(id).await?;
         let rows = match from {
             Replay::FromIngress => self.replay_ingress(&detail, Vec::new(), actor).await?,
@@ -121,6 +122,7 @@ impl Node {
     }
 
     async fn replay_dead_letter(&self, dead: &DeadLetter, actor: &str) -> Result<u64, CommandError> {
+        let _not_retired = self.core.retiring.read().await;
         let detail = self.detail(dead.message).await?;
         let resolved = Entry::Resolved(NewResolved {
             dead_letter: dead.row,

@@ -156,6 +156,8 @@ pub struct ClusterStatus {
     pub in_flight: usize,
     /// Rows whose connection or function left the configuration, by name.
     pub held_orphans: BTreeMap<String, u64>,
+    /// What the store takes, and may take.
+    pub store: crate::StoreSize,
     /// When this node started, microseconds since 1970 UTC.
     pub started_at: Timestamp,
     /// The release.
@@ -412,6 +414,7 @@ impl Node {
                 .into_iter()
                 .map(|(id, rows)| (self.core.names.name(id).to_string(), rows))
                 .collect(),
+            store: self.store_size(),
             started_at: self.started_at,
             version: env!("CARGO_PKG_VERSION"),
         })

@@ -37,6 +37,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// How the graph runs.
     pub engine: Engine,
+    /// How long messages are kept.
+    pub retention: RetentionSettings,
     /// The HTTP API.
     pub api: Api,
     /// What is logged.
@@ -84,6 +86,21 @@ pub struct Engine {
     pub drain_seconds: u64,
 }
 
+/// How long messages are kept, unless their inbound says otherwise.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSettings {
+    /// Days that a message is kept after it was received, once it is delivered (or filtered, or failed for good).
+    /// 0 = only until then.
+    pub days: u32,
+    /// Days that a dead letter waits for a person; then it is given up.
+    pub dead_letter_days: u32,
+    /// Seconds between two looks for what may go.
+    pub check_seconds: u64,
+    /// MiB of disk that the store may take before an alert; 0 = no limit.
+    pub max_db_mb: u64,
+}
+
 /// The HTTP API.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -121,6 +138,12 @@ impl Default for Settings {
                 memory_mb: 64,
                 lane_rows: 4096,
                 drain_seconds: 10,
+            },
+            retention: RetentionSettings {
+                days: 30,
+                dead_letter_days: 90,
+                check_seconds: 600,
+                max_db_mb: 0,
             },
             api: Api {
                 bind: "127.0.0.1:8765".to_owned(),
@@ -229,13 +252,18 @@ impl Provider for CommandLine {
     }
 }
 
+/// The password for the database server that the environment gives, if it does.
+pub fn store_password_of_environment() -> Option<String> {
+    std::env::var(STORE_PASSWORD).ok()
+}
+
 /// The password for the database server: that of the environment, else the content of `store.password_file`
 /// without the line's end. `root` is the config repository.
 ///
 /// # Errors
 /// When the file is named and cannot be read, or is not UTF-8.
 pub fn store_password(root: &Path, settings: &StoreSettings) -> std::io::Result<Option<String>> {
-    if let Ok(password) = std::env::var(STORE_PASSWORD) {
+    if let Some(password) = store_password_of_environment() {
         return Ok(Some(password));
     }
     if settings.password_file.as_os_str().is_empty() {

@@ -14,3 +14,5 @@ mod orderings;
 mod partners;
 #[path = "all/recovery.rs"]
 mod recovery;
+#[path = "all/retention.rs"]
+mod retention;

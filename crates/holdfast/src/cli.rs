@@ -6,7 +6,7 @@ use crate::output::Advice;
 
 use crate::commands::{
     check, completions, connections, demo, dryrun, generate, graph, init, load, messages, receive, replay,
-    send, serve, settings, test,
+    retention, send, serve, settings, test,
 };
 
 /// Exit code of a command whose work failed.
@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Messages(messages::Args),
     #[command(after_help = EXIT_CODES)]
     Replay(replay::Args),
+    #[command(after_help = EXIT_CODES)]
+    Retention(retention::Args),
     #[command(after_help = EXIT_CODES)]
     Send(send::Args),
     #[command(after_help = EXIT_CODES)]

@@ -71,6 +71,7 @@ fn run(command: Command, out: &Output) -> anyhow::Result<ExitCode> {
         Command::Connections(args) => runtime()?.block_on(commands::connections::run(args, out)),
         Command::Messages(args) => runtime()?.block_on(commands::messages::run(args, out)),
         Command::Replay(args) => runtime()?.block_on(commands::replay::run(args, out)),
+        Command::Retention(args) => runtime()?.block_on(commands::retention::run(args, out)),
         Command::Completions(args) => commands::completions::run(&args, out),
         Command::Send(args) => runtime()?.block_on(commands::send::run(args, out)),
         Command::Receive(args) => runtime()?.block_on(commands::receive::run(args, out)),

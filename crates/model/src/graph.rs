@@ -9,6 +9,9 @@ use serde::Serialize;
 use crate::connector::Call;
 use crate::problem::Span;
 
+/// The longest that anything is kept, in days: a hundred years.
+pub const RETENTION_DAYS_MAX: u32 = 36_500;
+
 /// An endpoint that receives.
 #[derive(Clone, Debug, Serialize)]
 pub struct Inbound {
@@ -26,6 +29,10 @@ pub struct Inbound {
     pub ack: AckMode,
     /// Order of its routing: only `fifo`, with or without a partition, makes sense for an inbound.
     pub ordering: Ordering,
+    /// Days that its messages are kept; `None` = as the settings say.
+    pub retention_days: Option<u32>,
+    /// Days that dead letters of its messages wait for a person; `None` = as the settings say.
+    pub dead_letter_days: Option<u32>,
     /// Where it was declared.
     #[serde(skip)]
     pub span: Span,

@@ -68,6 +68,8 @@ def inbound(
     ack: Literal["on_commit", "none"] = "on_commit",
     ordering: Literal["fifo"] = "fifo",
     partition: str | None = None,
+    retention_days: int | None = None,
+    dead_letter_days: int | None = None,
 ) -> None:
     """An endpoint that receives. Its router sees every message."""
 

@@ -21,6 +21,11 @@
 //!
 //! **Append-only.** Stage rows are never updated and never deleted one by one; a newer row wins where
 //! one supersedes another (dispositions). Segments are dropped whole.
+//!
+//! **Retention.** A segment goes whole once nothing in it has to stay; when little has to, it is made anew
+//! with that little first. Nothing that is open ever goes, nor anything under a term that does not lead. The
+//! caller opens no closed message while a segment is being retired (no replay): the store judges a message
+//! once and does not look again.
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -28,6 +33,7 @@ use model::lease::Term;
 use model::{Body, Disposition, MessageId, NameId, RowId, SendId, Stage, Timestamp};
 
 use crate::rows::{Receipt, Unit};
+use crate::segments::retention::{Findings, RetentionRules, Retired, SegmentInfo};
 use crate::views::{
     DeadLetter, DeadLetterFilter, Leader, MessageDetail, MessageFilter, OpenMessage, OpenRouted, OpenSend,
     Page, Summary,
@@ -178,6 +184,23 @@ pub trait Store: Send + Sync + 'static {
 
     /// Reads everything back and reports damage, one line each; empty = sound.
     async fn check_integrity(&self) -> Result<Vec<String>, Error>;
+
+    /// The live segments, oldest first.
+    async fn segments(&self) -> Result<Vec<SegmentInfo>, Error>;
+
+    /// What `rules` say of a sealed segment, and changes nothing; `None` when it is not (or no longer) sealed and
+    /// live. Reads every message's line of it: for the background.
+    async fn examine_segment(&self, number: u32, rules: &RetentionRules) -> Result<Option<Findings>, Error>;
+
+    /// Drops a sealed segment, or makes it anew with what has to stay, as `rules` say; `None` as above. Refused
+    /// when `term` does not lead at the moment of the change. Neither commits nor reads wait for it. Works in
+    /// the background until it is done, whether or not the future is dropped.
+    async fn retire_segment(
+        &self,
+        term: Term,
+        number: u32,
+        rules: &RetentionRules,
+    ) -> Result<Option<Retired>, Error>;
 
     /// Bytes on disk.
     async fn size_bytes(&self) -> Result<u64, Error>;

@@ -9,12 +9,12 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::thread::JoinHandle;
 
 use futures::future::BoxFuture;
-use model::{NameId, Term, Timestamp};
+use model::{NameId, Term};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::packing::Packed;
-use crate::{CommitError, Desired, DropReport, Error, NameKind, Receipt, Unit};
+use crate::{CommitError, Desired, Error, NameKind, Receipt, Unit};
 
 /// What the calls ask of the writer.
 pub(crate) enum Command {
@@ -23,7 +23,6 @@ pub(crate) enum Command {
     Release(Term, Reply<()>),
     Names(Vec<(NameKind, String)>, Reply<Vec<NameId>>),
     SetDesired(Term, NameId, Desired, String, Reply<()>),
-    Drop(Term, Timestamp, Reply<DropReport>),
     Close(Reply<()>),
 }
 

@@ -21,5 +21,5 @@ pub mod views;
 
 pub use contract::{Census, CommitError, Desired, Error, NameKind, Store, WorkMessage};
 pub use rows::{Entry, Receipt, Unit};
-pub use segments::retention::DropReport;
+pub use segments::retention::{Done, Fate, Findings, RetentionRules, Retired, SegmentInfo};
 pub use tally::{CommitSizes, commit_sizes};

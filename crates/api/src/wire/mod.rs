@@ -4,13 +4,15 @@
 mod connection;
 mod message;
 mod request;
+mod retention;
 mod stages;
 mod status;
 mod time;
 
 pub use connection::{Connection, Connections, Counts, Held};
 pub use message::{DeadLetter, Message, MessageLine, Page, Send, TrailEntry};
-pub use request::{Empty, From, ReplayDeadLetters, ReplayMessage};
+pub use request::{Empty, From, ReplayDeadLetters, ReplayMessage, RunRetention};
+pub use retention::{Retention, Segment};
 pub use stages::{Distribution, Stage, Stages};
 pub use status::{Census, Cluster, Fault, Health, Ready, Replayed, Skipped};
 pub use time::Time;

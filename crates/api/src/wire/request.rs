@@ -46,6 +46,14 @@ pub struct ReplayDeadLetters {
     pub preview: bool,
 }
 
+/// Removes what is past its days, or only says what would go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRetention {
+    /// Change nothing. Without a default: `{}` must not remove anything.
+    pub dry_run: bool,
+}
+
 /// A command without arguments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -56,6 +56,12 @@ pub struct Cluster {
     pub in_flight: usize,
     /// Rows whose connection or function left the configuration, by name.
     pub held_orphans: BTreeMap<String, u64>,
+    /// Bytes on disk that the store took when last measured.
+    pub store_bytes: u64,
+    /// Bytes above which an alert stands, when there is a limit.
+    pub store_limit_bytes: Option<u64>,
+    /// Whether that alert stands.
+    pub store_alert: bool,
     /// When this node started.
     pub started_at: Time,
     /// The release.
@@ -122,6 +128,9 @@ impl From<engine::ClusterStatus> for Cluster {
             posture: status.posture,
             in_flight: status.in_flight,
             held_orphans: status.held_orphans,
+            store_bytes: status.store.bytes,
+            store_limit_bytes: status.store.limit,
+            store_alert: status.store.alert,
             started_at: status.started_at.into(),
             version: status.version.to_owned(),
         }

@@ -34,9 +34,27 @@ pub(super) fn check(settings: &Settings) -> Vec<(&'static str, Problem)> {
     );
     refuse(
         "store.segment_mb",
-        settings.store.segment_mb < 8,
+        settings.store.segment_mb < 1,
         "store.segment_mb is too small".to_owned(),
-        "use at least 8",
+        "use at least 1",
+    );
+    let retention = &settings.retention;
+    for (key, days) in [
+        ("retention.days", retention.days),
+        ("retention.dead_letter_days", retention.dead_letter_days),
+    ] {
+        refuse(
+            key,
+            days > model::graph::RETENTION_DAYS_MAX,
+            format!("{key} is more than a hundred years"),
+            "use 0 to 36500",
+        );
+    }
+    refuse(
+        "retention.check_seconds",
+        !(1..=86_400).contains(&retention.check_seconds),
+        "retention.check_seconds is out of range".to_owned(),
+        "use 1 to 86400",
     );
     refuse(
         "engine.memory_mb",

@@ -18,6 +18,8 @@ pub(crate) struct Site {
     folder: TempDir,
     pub(crate) sink: Sink,
     node: Option<Arc<Node>>,
+    /// Nothing is kept longer than it must be, in segments of a few rows.
+    pub(crate) forgetful: bool,
 }
 
 impl Site {
@@ -37,6 +39,7 @@ impl Site {
             folder,
             sink,
             node: None,
+            forgetful: false,
         };
         site.configure(config);
         site.boot().await;
@@ -73,7 +76,13 @@ impl Site {
         });
         let mut settings = Settings::default();
         settings.engine.drain_seconds = 2;
-        let options = store::sqlite::Options::new(root.join("data"));
+        let mut options = store::sqlite::Options::new(root.join("data"));
+        if self.forgetful {
+            settings.retention.days = 0;
+            settings.retention.dead_letter_days = 0;
+            settings.retention.check_seconds = 1;
+            options.segment_rows_max = 20;
+        }
         let store = tokio::task::spawn_blocking(|| store::sqlite::open(options))
             .await
             .unwrap()

@@ -14,6 +14,7 @@ pub(crate) mod messages;
 pub(crate) mod receive;
 pub(crate) mod remote;
 pub(crate) mod replay;
+pub(crate) mod retention;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod settings;

@@ -36,7 +36,7 @@ pub(super) async fn run(
     let at = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
     let database = args.database_url.as_ref().map(|url| {
         let mut options = store::postgres::Options::new(url);
-        options.password = engine::settings::store_password();
+        options.password = engine::settings::store_password_of_environment();
         "load".clone_into(&mut options.node);
         options
     });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use formats::hl7;
 use model::connector::{self, Spec};
-use model::graph::{AckMode, Format, Inbound, OnError, Ordering, Outbound, Retry};
+use model::graph::{AckMode, Format, Inbound, OnError, Ordering, Outbound, RETENTION_DAYS_MAX, Retry};
 use model::problem::Problem;
 
 use super::options::{self, Direction};
@@ -50,6 +50,11 @@ pub(crate) fn inbound(arguments: &Arguments, specs: &[Spec], registry: &mut Regi
             .at(argument.span.clone()),
         );
     }
+    let mut days = |name| {
+        let days = taker.integer(name, 0..=i64::from(RETENTION_DAYS_MAX));
+        days.and_then(|days| u32::try_from(days).ok())
+    };
+    let (retention_days, dead_letter_days) = (days("retention_days"), days("dead_letter_days"));
     taker.finish();
     let call = connector_call(connector, Direction::Inbound, arguments, specs, &mut problems);
     registry.problems = problems;
@@ -70,6 +75,8 @@ pub(crate) fn inbound(arguments: &Arguments, specs: &[Spec], registry: &mut Regi
             strict,
             ack,
             ordering,
+            retention_days,
+            dead_letter_days,
             span: name.span.clone(),
         },
         Declared {

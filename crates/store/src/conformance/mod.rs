@@ -28,6 +28,7 @@ mod lanes;
 mod listings;
 mod recovery;
 mod replay;
+mod retention;
 mod writing;
 
 pub use crash::{CrashWriter, verify_after_crash};
@@ -100,6 +101,7 @@ pub fn cases() -> Vec<Case> {
         dispositions::CASES,
         listings::CASES,
         administration::CASES,
+        retention::CASES,
     ]
     .concat()
 }

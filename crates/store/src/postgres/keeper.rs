@@ -1,22 +1,19 @@
 //! The keeper: one OS thread, with a connection of its own, for what must happen but must not make the
-//! writer wait. It makes the next segment ahead, seals segments that are full, notes which sealed ones are
-//! drained, and drops old ones when asked to.
+//! writer wait. It makes the next segment ahead, seals segments that are full and notes which sealed ones are
+//! drained.
 //!
-//! All of it may be repeated, and may be done by two nodes at once: only a drop proves the term.
+//! All of it may be repeated, and may be done by two nodes at once.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use model::{Term, Timestamp};
-
 use super::link::{Link, Purpose};
 use super::store::Shared;
 use super::tables::Tables;
-use super::{retention, seal, segment};
-use crate::desk::Reply;
+use super::{seal, segment};
+use crate::Error;
 use crate::segments::View;
-use crate::{DropReport, Error};
 
 /// After a failure the housekeeping is tried again this much later.
 const RETRY: Duration = Duration::from_secs(5);
@@ -25,7 +22,6 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(super) enum Task {
     /// Look what is due.
     KeepHouse,
-    Drop(Term, Timestamp, Reply<DropReport>),
     Stop,
 }
 
@@ -61,16 +57,6 @@ impl Keeper {
                         tracing::warn!(%error, "housekeeping of the store failed; it is tried again");
                         self.link = None;
                     }
-                }
-                Ok(Task::Drop(term, before, reply)) => {
-                    let now = self.shared.options.clock.now();
-                    let report = self
-                        .connected()
-                        .and_then(|link| retention::drop_segments(link, term, before, now));
-                    if report.is_err() {
-                        self.link = None;
-                    }
-                    let _ = reply.send(report);
                 }
                 Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }

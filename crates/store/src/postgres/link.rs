@@ -199,11 +199,20 @@ impl Link {
         &mut self,
         work: impl FnOnce(&mut Link) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        self.transaction_ending(work, |commit| commit())
+    }
+
+    /// The same; `around` carries the commit out.
+    pub(super) fn transaction_ending<T>(
+        &mut self,
+        work: impl FnOnce(&mut Link) -> Result<T, Error>,
+        around: impl FnOnce(&mut dyn FnMut() -> Result<(), Driver>) -> Result<(), Driver>,
+    ) -> Result<T, Error> {
         let doing = fault::database("beginning or ending a transaction");
         self.script("BEGIN").map_err(&doing)?;
         match work(self) {
             Ok(value) => {
-                self.script("COMMIT").map_err(&doing)?;
+                around(&mut || self.script("COMMIT")).map_err(&doing)?;
                 Ok(value)
             }
             Err(error) => {

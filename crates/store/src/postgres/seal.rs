@@ -41,17 +41,23 @@ pub(super) fn seal(link: &mut Link, number: u32, now: Timestamp) -> Result<(), E
     for table in tables(number) {
         link.script(format!("ANALYZE {table}")).map_err(&doing)?;
     }
-    let oldest: Option<i64> = link
-        .row(text(OLDEST_REFERENCE, number), PgArguments::default())
-        .and_then(|row| row.try_get(0))
-        .map_err(&doing)?;
-    let values = arguments!(number as i32, now.0, oldest.unwrap_or(i64::MAX));
+    let oldest = oldest_reference(link, number)?;
+    let values = arguments!(number as i32, now.0, oldest);
     link.rows(
         "UPDATE holdfast.segment SET sealed_at = $2, oldest_reference = $3 WHERE number = $1 AND sealed_at IS NULL",
         values.map_err(&doing)?,
     )
     .map_err(&doing)
     .map(drop)
+}
+
+/// The smallest number that any row of a segment refers to; `i64::MAX` when none refers to anything.
+pub(super) fn oldest_reference(link: &mut Link, number: u32) -> Result<i64, Error> {
+    let oldest: Option<i64> = link
+        .row(text(OLDEST_REFERENCE, number), PgArguments::default())
+        .and_then(|row| row.try_get(0))
+        .map_err(database("looking for what a segment refers to"))?;
+    Ok(oldest.unwrap_or(i64::MAX))
 }
 
 /// Notes that nothing in a segment was open.

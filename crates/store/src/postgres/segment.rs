@@ -11,6 +11,7 @@ use super::link::{Link, arguments};
 use super::migrate::LOCK;
 use crate::Error;
 use crate::segments::catalog::{Catalog, Segment};
+use crate::segments::retention::SegmentInfo;
 use crate::tally::KINDS;
 
 const TABLES: &str = include_str!("../../migrations/postgres/segment.sql");
@@ -64,6 +65,33 @@ fn segment(row: &PgRow) -> Result<Segment, Driver> {
 pub(super) fn number(row: &PgRow, column: usize) -> Result<u32, Driver> {
     let number: i32 = row.try_get(column)?;
     u32::try_from(number).map_err(|error| Driver::Decode(Box::new(error)))
+}
+
+/// The live segments, oldest first, with what their tables and indexes take.
+pub(super) fn list(link: &mut Link) -> Result<Vec<SegmentInfo>, Error> {
+    let doing = database("reading the list of segments");
+    let rows = link
+        .rows(
+            "SELECT s.number, s.opened_at, s.sealed_at IS NOT NULL,
+                 coalesce((SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class AS c
+                     JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                     WHERE n.nspname = 'holdfast' AND c.relkind = 'r'
+                       AND c.relname = ANY (SELECT format('s%s_%s', lpad(s.number::text, 6, '0'), kind)
+                                            FROM unnest($1::text[]) AS kind)), 0)::bigint
+             FROM holdfast.segment AS s WHERE s.opened_at IS NOT NULL AND s.dropped_at IS NULL ORDER BY s.number",
+            arguments!(KINDS.map(str::to_owned).to_vec()).map_err(&doing)?,
+        )
+        .map_err(&doing)?;
+    let info = |row: &PgRow| {
+        let bytes: i64 = row.try_get(3)?;
+        Ok(SegmentInfo {
+            number: number(row, 0)?,
+            opened_at: Timestamp(row.try_get(1)?),
+            sealed: row.try_get(2)?,
+            bytes: bytes as u64,
+        })
+    };
+    rows.iter().map(info).collect::<Result<_, _>>().map_err(&doing)
 }
 
 /// Bytes that the tables of a segment take, with their indexes.

@@ -128,7 +128,6 @@ impl Writer {
                     drop(reply.send(Err(busy())));
                 }
                 Ok(Command::Names(_, reply)) => drop(reply.send(Err(busy()))),
-                Ok(Command::Drop(_, _, reply)) => drop(reply.send(Err(busy()))),
                 Ok(close @ Command::Close(_)) => {
                     self.deferred.push_back(close);
                     return false;

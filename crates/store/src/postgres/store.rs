@@ -5,20 +5,23 @@ use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use model::{Body, MessageId, NameId, RowId, SendId, Term, Timestamp};
+use model::{Body, MessageId, NameId, RowId, SendId, Term};
+use parking_lot::Mutex;
 
 use super::link::Link;
 use super::options::{Options, Target};
 use super::readers::Readers;
 use super::tables::Tables;
-use super::{control, integrity, segment};
+use super::{control, integrity, retention, segment};
 use crate::desk::{Answers, Command, Desk};
+use crate::segments::retention::{Findings, RetentionRules, Retired, SegmentInfo};
+use crate::segments::revision::Revision;
 use crate::segments::{Span, View};
 use crate::views::{
     DeadLetter, DeadLetterFilter, Leader, MessageDetail, MessageFilter, OpenMessage, OpenRouted, OpenSend,
     Page, Summary,
 };
-use crate::{Census, Desired, DropReport, Error, NameKind, Store, Unit, WorkMessage};
+use crate::{Census, Desired, Error, NameKind, Store, Unit, WorkMessage};
 
 /// What the writer, the keeper and the readers share.
 pub(super) struct Shared {
@@ -27,6 +30,9 @@ pub(super) struct Shared {
     pub(super) readers: Readers,
     /// Set once the writer has ended in order: nothing that it did not answer was written.
     pub(super) closed: Arc<AtomicBool>,
+    pub(super) revision: Revision,
+    /// Held while a segment is retired.
+    pub(super) retiring: Mutex<()>,
 }
 
 impl Shared {
@@ -37,6 +43,8 @@ impl Shared {
             target,
             readers,
             closed: Arc::default(),
+            revision: Revision::default(),
+            retiring: Mutex::default(),
         }
     }
 }
@@ -62,16 +70,8 @@ impl PostgresStore {
         PostgresStore { desk, shared }
     }
 
-    /// Removes whole segments, oldest first, whose messages are all disposed of and were all received
-    /// before `received_before`. Refused when `term` does not lead.
-    pub async fn drop_segments(&self, term: Term, received_before: Timestamp) -> Result<DropReport, Error> {
-        self.desk
-            .ask(|reply| Command::Drop(term, received_before, reply))
-            .await
-    }
-
     /// Segments that live, the open one included, and how many of them are known to hold nothing open.
-    pub async fn segments(&self) -> Result<(usize, usize), Error> {
+    pub async fn segment_counts(&self) -> Result<(usize, usize), Error> {
         let catalog = self.read(segment::catalog).await?;
         let drained = catalog.segments.iter().filter(|segment| segment.drained).count();
         Ok((catalog.segments.len(), drained))
@@ -83,10 +83,17 @@ impl PostgresStore {
         read: impl Fn(&mut Link) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || shared.readers.with(read))
+        self.blocking(move || shared.readers.with(read)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        tokio::task::spawn_blocking(work)
             .await
             .map_err(|error| Error::Database {
-                doing: "reading on a blocking thread",
+                doing: "working on a blocking thread",
                 source: Box::new(error),
             })?
     }
@@ -95,11 +102,13 @@ impl PostgresStore {
         &self,
         read: impl Fn(&mut View<Tables<'_>>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.read(move |link| {
+        let shared = Arc::clone(&self.shared);
+        let read = move |link: &mut Link| {
             let catalog = segment::catalog(link)?;
             read(&mut View::new(Tables::new(link, catalog)))
-        })
-        .await
+        };
+        self.blocking(move || shared.revision.read(|| shared.readers.with(&read)))
+            .await
     }
 }
 
@@ -216,6 +225,28 @@ impl Store for PostgresStore {
 
     async fn check_integrity(&self) -> Result<Vec<String>, Error> {
         self.read(integrity::check).await
+    }
+
+    async fn segments(&self) -> Result<Vec<SegmentInfo>, Error> {
+        self.read(segment::list).await
+    }
+
+    async fn examine_segment(&self, number: u32, rules: &RetentionRules) -> Result<Option<Findings>, Error> {
+        let rules = rules.clone();
+        let found = self.read(move |link| retention::examine(link, number, &rules));
+        Ok(found.await?.map(|(findings, _)| findings))
+    }
+
+    async fn retire_segment(
+        &self,
+        term: Term,
+        number: u32,
+        rules: &RetentionRules,
+    ) -> Result<Option<Retired>, Error> {
+        let rules = rules.clone();
+        let shared = Arc::clone(&self.shared);
+        self.blocking(move || retention::retire(&shared, term, number, &rules))
+            .await
     }
 
     async fn size_bytes(&self) -> Result<u64, Error> {

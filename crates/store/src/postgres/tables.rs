@@ -14,7 +14,7 @@ use super::segment::{number, text};
 use crate::packing::{self, HEAD_BYTES, Place};
 use crate::rows::{EventKind, HandledResult, OutcomeResult};
 use crate::segments::catalog::Catalog;
-use crate::segments::source::{Arrival, Candidates, Ended, Handled, Routed, Sent, Source, Standing};
+use crate::segments::source::{Arrival, Candidates, Ended, Handled, Owner, Routed, Sent, Source, Standing};
 use crate::views::{DeadLetter, DeadLetterFilter, Event, MessageFilter, OpenSend, Summary};
 use crate::{Error, WorkMessage};
 
@@ -109,15 +109,6 @@ impl Source for Tables<'_> {
             Ok((summary(row)?, body))
         })?;
         Ok(lines.into_iter().next())
-    }
-
-    fn extent(&mut self, index: usize) -> Result<(u64, Option<Timestamp>), Error> {
-        let sql = "SELECT count(*), max(received_at) FROM {s}message";
-        let extents = self.rows(index, sql, arguments!(), |row| {
-            let newest: Option<i64> = row.try_get(1)?;
-            Ok((row.try_get::<i64, _>(0)? as u64, newest.map(Timestamp)))
-        })?;
-        Ok(extents.into_iter().next().unwrap_or_default())
     }
 
     fn dispositions_between(
@@ -403,6 +394,33 @@ impl Source for Tables<'_> {
             "SELECT count(DISTINCT send) FROM {s}outcome WHERE result = $1 AND send >= $2",
             arguments!(OutcomeResult::Delivered.code() as i16, lowest),
         )
+    }
+
+    fn foreign(&mut self, index: usize, owner: Owner, below: i64) -> Result<Vec<i64>, Error> {
+        let sql = match owner {
+            Owner::Message => {
+                "SELECT message FROM {s}routed WHERE message < $1 UNION SELECT message FROM {s}handled WHERE message < $1
+                 UNION SELECT message FROM {s}outbound WHERE message < $1 UNION SELECT message FROM {s}outcome WHERE message < $1
+                 UNION SELECT message FROM {s}disposition WHERE message < $1 UNION SELECT message FROM {s}dead_letter WHERE message < $1
+                 UNION SELECT message FROM {s}event WHERE message < $1 ORDER BY 1"
+            }
+            Owner::Delivered => {
+                "SELECT DISTINCT send FROM {s}outcome WHERE send < $1 AND result = 1 ORDER BY send"
+            }
+            Owner::Letter => {
+                "SELECT DISTINCT dead_letter FROM {s}resolved WHERE dead_letter < $1 ORDER BY dead_letter"
+            }
+        };
+        self.rows(index, sql, arguments!(below), |row| row.try_get(0))
+    }
+
+    fn existing(&mut self, index: usize, owner: Owner, numbers: &[i64]) -> Result<Vec<i64>, Error> {
+        let sql = match owner {
+            Owner::Message => "SELECT id FROM {s}message WHERE id = ANY ($1)",
+            Owner::Delivered => "SELECT id FROM {s}outbound WHERE id = ANY ($1)",
+            Owner::Letter => "SELECT id FROM {s}dead_letter WHERE id = ANY ($1)",
+        };
+        self.of(index, numbers, sql, |row| row.try_get(0))
     }
 }
 

@@ -111,10 +111,6 @@ impl Writer {
                     let _ = reply.send(Ok(()));
                     return;
                 }
-                Command::Drop(term, before, reply) => {
-                    // Takes a while and needs nothing of this thread.
-                    let _ = self.keeper.send(Task::Drop(term, before, reply));
-                }
                 other => self.administer(other),
             }
         }
@@ -140,7 +136,7 @@ impl Writer {
                     self.with_link(|link| control::set_desired(link, term, connection, desired, &actor, now));
                 let _ = reply.send(done);
             }
-            Command::Submit(_) | Command::Close(_) | Command::Drop(..) => {}
+            Command::Submit(_) | Command::Close(_) => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::{Disposition, Stage};
 
 use super::lanes::Span;
-use super::source::Source;
+use super::source::{Owner, Source};
 use super::view::View;
 use crate::views::DeadLetterFilter;
 use crate::{Census, Error};
@@ -22,12 +22,6 @@ impl<S: Source> View<S> {
     pub(crate) fn census(&mut self) -> Result<Census, Error> {
         let mut census = Census::default();
         let mut dispositions: BTreeMap<Disposition, u64> = BTreeMap::new();
-        let first = self
-            .source
-            .catalog()
-            .segments
-            .first()
-            .map_or(0, |segment| segment.first);
         for index in 0..self.source.catalog().segments.len() {
             let mut after = 0;
             loop {
@@ -47,8 +41,13 @@ impl<S: Source> View<S> {
                 }
             }
             census.sends += self.source.count_sends(index)?;
-            // Outcomes of sends that were dropped with their segment are not counted.
+            // Outcomes of sends that retention removed are not counted.
+            let first = self.source.catalog().segments[index].first;
             census.delivered += self.source.count_delivered(index, first)?;
+            let older = self.source.foreign(index, Owner::Delivered, first)?;
+            for (home, of) in self.homes(&older) {
+                census.delivered += self.source.existing(home, Owner::Delivered, &of)?.len() as u64;
+            }
         }
         census.dispositions = dispositions.into_iter().collect();
         census.open = vec![

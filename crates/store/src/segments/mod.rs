@@ -12,6 +12,7 @@ mod lanes;
 mod listing;
 mod recovery;
 pub(crate) mod retention;
+pub(crate) mod revision;
 pub(crate) mod source;
 pub(crate) mod view;
 

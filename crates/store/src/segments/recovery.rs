@@ -98,7 +98,7 @@ impl<S: Source> View<S> {
     }
 
     /// All that is known of open messages, in order; those that are gone are left out.
-    fn describe(&mut self, ids: &[i64]) -> Result<Vec<OpenMessage>, Error> {
+    pub(crate) fn describe(&mut self, ids: &[i64]) -> Result<Vec<OpenMessage>, Error> {
         let mut arrivals: Vec<Arrival> = Vec::new();
         for (index, of) in self.homes(ids) {
             arrivals.extend(self.source.arrivals(index, &of)?);
@@ -191,7 +191,7 @@ impl<S: Source> View<S> {
     }
 
     /// Which messages have a dead letter that nobody dealt with.
-    fn with_open_letters(&mut self, messages: &[i64]) -> Result<HashSet<i64>, Error> {
+    pub(crate) fn with_open_letters(&mut self, messages: &[i64]) -> Result<HashSet<i64>, Error> {
         let mut letters = Vec::new();
         for (index, of) in self.reach(messages) {
             letters.extend(self.source.letters(index, &of)?);

@@ -1,47 +1,278 @@
-//! When a segment may go: whole, oldest first, once it is sealed, everything in it is closed and old enough.
+//! What may go. A message may go once it is closed, past the days that its inbound keeps it, and has no
+//! dead letter that still waits for a person. A segment in which nothing has to stay goes whole. One in
+//! which little has to stay is made anew with that little, and the old one goes whole: so that a few stuck
+//! messages do not keep a large segment alive. Numbers never change; no row is deleted by itself.
+//!
+//! What closes something may not go before what it closes. Rows of one message may lie in several
+//! segments, and each segment is decided by itself, so a row goes only once no older segment holds a row
+//! of its message that it could close: then its absence opens nothing, in whichever order segments go.
 
-use model::Timestamp;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::catalog::Segment;
-use super::source::Source;
+use model::{NameId, Timestamp};
+
+use super::source::{Owner, Source};
 use super::view::View;
 use crate::Error;
 
-/// What a drop removed, and why it went no further.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DropReport {
-    /// Segments removed.
-    pub segments: u64,
-    /// Messages that were in them.
-    pub messages: u64,
-    /// Bytes given back.
-    pub bytes: u64,
-    /// Why the next segment stays, for a person.
-    pub stopped_by: &'static str,
+/// Which closed messages may go: those received before a time. A message with a dead letter that nobody dealt
+/// with stays whatever its age; whoever gives dead letters up records that first.
+#[derive(Clone, Debug)]
+pub struct RetentionRules {
+    /// For inbounds that are not named below, and those that left the configuration.
+    pub default: Timestamp,
+    /// For these.
+    pub of: HashMap<NameId, Timestamp>,
 }
 
-/// The word on the oldest segment.
-pub(crate) enum Verdict {
-    /// It may go, with so many messages.
-    Drop(Segment, u64),
-    /// It stays, and so do all later ones; for a person.
-    Keep(&'static str),
+impl RetentionRules {
+    /// The same for every inbound.
+    pub fn all(received_before: Timestamp) -> RetentionRules {
+        RetentionRules {
+            default: received_before,
+            of: HashMap::new(),
+        }
+    }
+
+    /// What holds for an inbound.
+    pub fn of(&self, inbound: NameId) -> Timestamp {
+        self.of.get(&inbound).copied().unwrap_or(self.default)
+    }
+
+    /// Nothing that was received at this time or later may go, whichever inbound it came by.
+    pub fn latest(&self) -> Timestamp {
+        self.of.values().copied().fold(self.default, Timestamp::max)
+    }
+}
+
+/// One live segment, as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Names it.
+    pub number: u32,
+    /// When its first row was written.
+    pub opened_at: Timestamp,
+    /// Whether it is full and has its indexes; only such a segment may go.
+    pub sealed: bool,
+    /// What it takes on disk.
+    pub bytes: u64,
+}
+
+/// What lies in a sealed segment, judged by rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Messages in it.
+    pub messages: u64,
+    /// Those that may go.
+    pub expired: u64,
+    /// Those that are closed and too young.
+    pub young: u64,
+    /// Those that are past their days and have a dead letter that nobody dealt with.
+    pub dead: u64,
+    /// Those that are not delivered (or filtered, or failed for good) yet: nothing makes them go.
+    pub open: u64,
+    /// Where open ones wait, most first: the outbounds of their open sends, or their inbound. Counted over the
+    /// first thousand.
+    pub waiting_at: Vec<(NameId, u64)>,
+    /// What can be done now.
+    pub fate: Fate,
+}
+
+/// What can be done with a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fate {
+    /// It stays as it is: too much of it has to stay.
+    #[default]
+    Stay,
+    /// It goes whole.
+    Drop,
+    /// It is made anew with what has to stay.
+    Shrink,
+}
+
+/// What became of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retired {
+    /// What lay in it before.
+    pub findings: Findings,
+    /// What was done.
+    pub done: Done,
+}
+
+/// What was done with a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Nothing.
+    Kept,
+    /// It could go, but somebody reads it: try again later.
+    Busy,
+    /// It is gone; so many bytes are free again.
+    Dropped(u64),
+    /// It holds only what has to stay; so many bytes are free again.
+    Shrunk(u64),
+}
+
+/// Messages looked at in one go.
+const CHUNK: usize = 10_000;
+/// Open messages whose whereabouts are looked up.
+const WHEREABOUTS: usize = 1_000;
+/// A segment is made anew when at most one message in so many has to stay: over its whole life, no more is
+/// copied than was in it.
+const SHRINK_TO: u64 = 2;
+
+/// What has to stay of a segment.
+#[derive(Debug, Default)]
+pub(crate) struct Remainder {
+    /// Rows that belong to these messages, ascending. Some of them lie in older segments.
+    pub(crate) messages: Vec<i64>,
+    /// Rows that deal with these dead letters of older segments, ascending.
+    pub(crate) letters: Vec<i64>,
 }
 
 impl<S: Source> View<S> {
-    /// Whether the oldest segment may go when everything received before `received_before` may.
-    pub(crate) fn may_drop_oldest(&mut self, received_before: Timestamp) -> Result<Verdict, Error> {
-        let oldest = self.source.catalog().segments.first();
-        let Some(oldest) = oldest.filter(|segment| segment.sealed).cloned() else {
-            return Ok(Verdict::Keep("it is not sealed"));
+    /// Looks through a sealed segment.
+    pub(crate) fn examine(
+        &mut self,
+        index: usize,
+        rules: &RetentionRules,
+    ) -> Result<(Findings, Remainder), Error> {
+        let mut findings = Findings::default();
+        let mut own: Vec<i64> = Vec::new();
+        let mut open = Vec::new();
+        let mut after = 0;
+        loop {
+            let stood = self.stood(index, after, i64::MAX, CHUNK)?;
+            let Some(&(last, _)) = stood.last() else { break };
+            after = last;
+            findings.messages += stood.len() as u64;
+            let ids: Vec<i64> = stood.iter().map(|(id, _)| *id).collect();
+            let arrivals = self.source.arrivals(index, &ids)?;
+            let came: HashMap<i64, (NameId, Timestamp)> = arrivals
+                .into_iter()
+                .map(|arrival| (arrival.id, (arrival.inbound, arrival.received_at)))
+                .collect();
+            let mut past = Vec::new();
+            for (id, stands) in stood {
+                let closed = stands.is_some_and(|stands| stands.is_final());
+                let expired = came
+                    .get(&id)
+                    .is_some_and(|(inbound, at)| *at < rules.of(*inbound));
+                match (closed, expired) {
+                    (true, true) => past.push(id),
+                    (true, false) => {
+                        findings.young += 1;
+                        own.push(id);
+                    }
+                    (false, _) => {
+                        open.push(id);
+                        own.push(id);
+                    }
+                }
+            }
+            // No lane asks for a message's standing before it delivers: a send without an outcome is work.
+            let unsent = self.with_open_sends(&past)?;
+            past.retain(|message| !unsent.contains(message));
+            open.extend(unsent.iter().copied());
+            own.extend(unsent);
+            let dead = self.with_open_letters(&past)?;
+            findings.dead += dead.len() as u64;
+            findings.expired += (past.len() - dead.len()) as u64;
+            own.extend(dead);
+        }
+        findings.open = open.len() as u64;
+        findings.waiting_at = self.whereabouts(&open[..open.len().min(WHEREABOUTS)])?;
+        let remainder = self.remainder(index, own)?;
+        let nothing_stays = remainder.messages.is_empty() && remainder.letters.is_empty();
+        findings.fate = if nothing_stays {
+            Fate::Drop
+        } else if findings.expired > 0
+            && (findings.messages - findings.expired) * SHRINK_TO <= findings.messages
+        {
+            Fate::Shrink
+        } else {
+            Fate::Stay
         };
-        let (messages, newest) = self.source.extent(0)?;
-        if newest.is_some_and(|newest| newest >= received_before) {
-            return Ok(Verdict::Keep("something in it is too young"));
+        Ok((findings, remainder))
+    }
+
+    /// Which of these messages have a send without an outcome.
+    fn with_open_sends(&mut self, messages: &[i64]) -> Result<HashSet<i64>, Error> {
+        let mut sends: Vec<(i64, i64)> = Vec::new();
+        for (index, of) in self.reach(messages) {
+            let found = self.source.sends(index, &of)?;
+            sends.extend(found.into_iter().map(|send| (send.id, send.message)));
         }
-        if !self.is_drained(0)? {
-            return Ok(Verdict::Keep("something in it is open"));
+        let numbers: Vec<i64> = sends.iter().map(|(send, _)| *send).collect();
+        let ended = self.outcomes_of(&numbers)?;
+        let open = sends.into_iter().filter(|(send, _)| !ended.contains_key(send));
+        Ok(open.map(|(_, message)| message).collect())
+    }
+
+    fn whereabouts(&mut self, open: &[i64]) -> Result<Vec<(NameId, u64)>, Error> {
+        let mut counts: BTreeMap<NameId, u64> = BTreeMap::new();
+        for message in self.describe(open)? {
+            let mut at: Vec<NameId> = message
+                .sends
+                .iter()
+                .filter(|send| send.outcome.is_none())
+                .map(|send| send.destination)
+                .collect();
+            at.sort_unstable();
+            at.dedup();
+            if at.is_empty() {
+                at.push(message.inbound);
+            }
+            at.into_iter()
+                .for_each(|name| *counts.entry(name).or_default() += 1);
         }
-        Ok(Verdict::Drop(oldest, messages))
+        let mut counts: Vec<(NameId, u64)> = counts.into_iter().collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        Ok(counts)
+    }
+
+    /// What has to stay when, of the segment's own messages, these have to.
+    fn remainder(&mut self, index: usize, own: Vec<i64>) -> Result<Remainder, Error> {
+        let first = self.source.catalog().segments[index].first;
+        let mut messages = own;
+        let mut letters = Vec::new();
+        // Older segments that are gone hold nothing that could be opened.
+        if index > 0 {
+            let guests = self.source.foreign(index, Owner::Message, first)?;
+            messages.extend(self.needed(index, guests)?);
+            let foreign = self.source.foreign(index, Owner::Letter, first)?;
+            for (home, of) in self.homes(&foreign) {
+                letters.extend(self.source.existing(home, Owner::Letter, &of)?);
+            }
+            letters.sort_unstable();
+        }
+        messages.sort_unstable();
+        Ok(Remainder { messages, letters })
+    }
+
+    /// Which of these messages of older segments still have rows there that rows of this segment may close.
+    fn needed(&mut self, index: usize, guests: Vec<i64>) -> Result<HashSet<i64>, Error> {
+        let mut needed = HashSet::new();
+        for chunk in guests.chunks(CHUNK) {
+            for (home, of) in self.homes(chunk) {
+                needed.extend(self.source.existing(home, Owner::Message, &of)?);
+            }
+            let gone: Vec<i64> = chunk
+                .iter()
+                .copied()
+                .filter(|message| !needed.contains(message))
+                .collect();
+            for (between, of) in self.reach(&gone) {
+                if between >= index {
+                    continue;
+                }
+                let routed = self.source.routed(between, &of)?;
+                needed.extend(routed.into_iter().map(|row| row.message));
+                let sends = self.source.sends(between, &of)?;
+                needed.extend(sends.into_iter().map(|row| row.message));
+                let letters = self.source.letters(between, &of)?;
+                needed.extend(letters.into_iter().map(|row| row.message.raw()));
+            }
+        }
+        Ok(needed)
     }
 }

@@ -76,6 +76,17 @@ pub(crate) struct Candidates {
     pub(crate) limit: usize,
 }
 
+/// What a row may belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Every row belongs to a message.
+    Message,
+    /// An outcome "delivered" belongs to a send.
+    Delivered,
+    /// What deals with a dead letter belongs to it.
+    Letter,
+}
+
 /// The questions about one segment.
 pub(crate) trait Source {
     /// The segments as they were when the reading began.
@@ -89,8 +100,6 @@ pub(crate) trait Source {
     fn works(&mut self, index: usize, messages: &[i64]) -> Result<Vec<WorkMessage>, Error>;
     /// One message's line (its standing not filled in) and its bytes.
     fn line(&mut self, index: usize, message: i64) -> Result<Option<(Summary, Body)>, Error>;
-    /// How many messages there are, and when the last one was received.
-    fn extent(&mut self, index: usize) -> Result<(u64, Option<Timestamp>), Error>;
 
     /// Every disposition of the messages `low..=high`, by message, then by age.
     fn dispositions_between(
@@ -161,4 +170,9 @@ pub(crate) trait Source {
     fn count_sends(&mut self, index: usize) -> Result<u64, Error>;
     /// How many sends from `lowest` on have an outcome "delivered" here.
     fn count_delivered(&mut self, index: usize, lowest: i64) -> Result<u64, Error>;
+
+    /// Numbers below `below` of what rows here belong to; ascending, without repeats.
+    fn foreign(&mut self, index: usize, owner: Owner, below: i64) -> Result<Vec<i64>, Error>;
+    /// Which of these messages, sends or dead letters lie here.
+    fn existing(&mut self, index: usize, owner: Owner, numbers: &[i64]) -> Result<Vec<i64>, Error>;
 }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use model::Disposition;
 
+use super::catalog::Catalog;
 use super::source::{Source, Standing};
 use crate::Error;
 
@@ -19,6 +20,10 @@ pub(crate) type Part = (usize, Vec<i64>);
 impl<S: Source> View<S> {
     pub(crate) fn new(source: S) -> View<S> {
         View { source }
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        self.source.catalog()
     }
 
     /// The segments in which rows with these numbers lie, oldest first; those that were dropped are left out.

@@ -224,6 +224,16 @@ impl Control {
         Ok(())
     }
 
+    pub(super) fn note_rewritten(&self, number: u32, oldest_reference: i64) -> Result<(), Error> {
+        self.connection
+            .execute(
+                "UPDATE segment SET oldest_reference = ?2 WHERE number = ?1",
+                params![number, oldest_reference],
+            )
+            .map_err(database("noting that a segment was made anew"))?;
+        Ok(())
+    }
+
     /// Moves the log into the file.
     pub(super) fn checkpoint(&self) -> Result<(), Error> {
         self.connection

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
+/// What the name of a file ends in that is to replace a segment's.
+const REWRITTEN: &str = "-new";
+
 /// The files of one store.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
@@ -39,9 +42,44 @@ impl Layout {
 
     /// The write-ahead log of a segment's file.
     pub(super) fn log_of(&self, number: u32) -> PathBuf {
-        let mut name = self.segment(number).into_os_string();
-        name.push("-wal");
-        name.into()
+        with_suffix(&self.segment(number), "-wal")
+    }
+
+    /// Where a segment is made anew before it replaces the old file.
+    pub(super) fn rewritten(&self, number: u32) -> PathBuf {
+        self.segments().join(format!("{number:06}.db{REWRITTEN}"))
+    }
+
+    /// Puts the new file of a segment in the place of the old one. Whoever reads the old one goes on reading it.
+    pub(super) fn replace_segment(&self, number: u32) -> std::io::Result<()> {
+        let file = self.segment(number);
+        // A log that a reader left beside the old file is empty, and not the new one's.
+        for suffix in ["-wal", "-shm"] {
+            remove_if_there(&with_suffix(&file, suffix))?;
+        }
+        fs::rename(self.rewritten(number), &file)?;
+        File::open(self.segments())?.sync_all()
+    }
+
+    /// Removes new files of segments that did not come to replace an old one.
+    pub(super) fn remove_rewritten(&self) -> std::io::Result<()> {
+        for file in fs::read_dir(self.segments())? {
+            let file = file?;
+            if file.file_name().to_string_lossy().contains(REWRITTEN) {
+                remove_if_there(&file.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of a segment's files; 0 when it is gone.
+    pub(super) fn segment_bytes(&self, number: u32) -> u64 {
+        let file = self.segment(number);
+        ["", "-wal"]
+            .iter()
+            .filter_map(|suffix| with_suffix(&file, suffix).metadata().ok())
+            .map(|metadata| metadata.len())
+            .sum()
     }
 
     /// Numbers of the segment files on disk, ascending. Foreign files are passed over.
@@ -64,12 +102,7 @@ impl Layout {
     pub(super) fn remove_segment(&self, number: u32) -> std::io::Result<()> {
         let file = self.segment(number);
         for suffix in ["-wal", "-shm", ""] {
-            let mut name = file.clone().into_os_string();
-            name.push(suffix);
-            match fs::remove_file(&name) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            remove_if_there(&with_suffix(&file, suffix))?;
         }
         // The unlink itself must survive a power cut before anything relies on it.
         File::open(self.segments())?.sync_all()
@@ -125,6 +158,19 @@ impl Layout {
             "the data directory {} is in use by {holder}: stop it, or choose another directory",
             self.root.display()
         )
+    }
+}
+
+fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.to_owned().into_os_string();
+    name.push(suffix);
+    name.into()
+}
+
+fn remove_if_there(file: &Path) -> std::io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

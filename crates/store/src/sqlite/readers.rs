@@ -1,5 +1,6 @@
 //! Read-only connections, kept for the next reader. The least used is closed when there are too many.
 
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -18,25 +19,37 @@ pub(super) const CONTROL: u32 = 0;
 #[derive(Clone)]
 pub(super) struct Readers {
     layout: Layout,
+    pool: Arc<Mutex<Pool>>,
+}
+
+#[derive(Default)]
+struct Pool {
     /// The one used last stands at the end.
-    idle: Arc<Mutex<Vec<(u32, Connection)>>>,
+    idle: Vec<(u32, Connection)>,
+    /// How often connections to a file were forgotten: those lent before do not come back.
+    forgotten: HashMap<u32, u64>,
+}
+
+impl Pool {
+    fn age(&self, number: u32) -> u64 {
+        self.forgotten.get(&number).copied().unwrap_or(0)
+    }
 }
 
 impl Readers {
     pub(super) fn new(layout: Layout) -> Readers {
         Readers {
             layout,
-            idle: Arc::default(),
+            pool: Arc::default(),
         }
     }
 
     /// A connection to a segment, or to the control file; goes back when dropped.
     pub(super) fn take(&self, number: u32) -> Result<Reader, Error> {
-        let kept = {
-            let mut idle = self.idle.lock();
-            idle.iter()
-                .rposition(|(of, _)| *of == number)
-                .map(|index| idle.remove(index).1)
+        let (kept, age) = {
+            let mut pool = self.pool.lock();
+            let place = pool.idle.iter().rposition(|(of, _)| *of == number);
+            (place.map(|index| pool.idle.remove(index).1), pool.age(number))
         };
         let connection = match kept {
             Some(connection) => connection,
@@ -45,32 +58,39 @@ impl Readers {
         };
         Ok(Reader {
             number,
+            age,
             connection: Some(connection),
             pool: self.clone(),
         })
     }
 
-    /// Closes idle connections to one file.
+    /// Closes connections to one file: idle ones at once, lent ones when they come back.
     pub(super) fn forget(&self, number: u32) {
-        self.idle.lock().retain(|(of, _)| *of != number);
+        let mut pool = self.pool.lock();
+        *pool.forgotten.entry(number).or_default() += 1;
+        pool.idle.retain(|(of, _)| *of != number);
     }
 
     /// Closes all idle connections.
     pub(super) fn clear(&self) {
-        self.idle.lock().clear();
+        self.pool.lock().idle.clear();
     }
 
-    fn put_back(&self, number: u32, connection: Connection) {
-        let mut idle = self.idle.lock();
-        idle.push((number, connection));
-        let excess = idle.len().saturating_sub(IDLE_MAX);
-        idle.drain(..excess);
+    fn put_back(&self, number: u32, age: u64, connection: Connection) {
+        let mut pool = self.pool.lock();
+        if pool.age(number) != age {
+            return;
+        }
+        pool.idle.push((number, connection));
+        let excess = pool.idle.len().saturating_sub(IDLE_MAX);
+        pool.idle.drain(..excess);
     }
 }
 
 /// A lent connection.
 pub(super) struct Reader {
     number: u32,
+    age: u64,
     connection: Option<Connection>,
     pool: Readers,
 }
@@ -85,7 +105,7 @@ impl Deref for Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
-            self.pool.put_back(self.number, connection);
+            self.pool.put_back(self.number, self.age, connection);
         }
     }
 }

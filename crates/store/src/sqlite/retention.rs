@@ -1,63 +1,183 @@
-//! Dropping: whole segments go, oldest first, by unlinking their files. No row is ever deleted.
+//! Retention: a segment's file is unlinked, or replaced by a new one that holds what has to stay. No row is ever
+//! deleted.
+//!
+//! The work runs on the caller's blocking thread with connections of its own. Only the change itself, a rename
+//! or an unlink, holds the gate that a change of leadership and a close go through.
 
-use model::{Term, Timestamp};
+use std::fs::File;
+use std::path::Path;
+
+use model::Term;
+use rusqlite::{Connection, params};
 
 use super::control::Control;
-use super::fault::io;
+use super::fault::{self, database, io};
 use super::store::Shared;
-use crate::segments::retention::Verdict;
-use crate::{DropReport, Error};
+use super::{seal, segment};
+use crate::Error;
+use crate::segments::catalog::Segment;
+use crate::segments::retention::{Done, Fate, Findings, Remainder, RetentionRules, Retired, SegmentInfo};
+use crate::tally::KINDS;
 
-/// Removes sealed segments, oldest first, as long as everything in the next one is closed and was
-/// received before `received_before`. Refused when `term` does not lead.
-pub(super) fn drop_segments(
+/// The live segments, oldest first.
+pub(super) fn list(shared: &Shared) -> Vec<SegmentInfo> {
+    let catalog = shared.catalog();
+    let info = |segment: &Segment| SegmentInfo {
+        number: segment.number,
+        opened_at: model::Timestamp(segment.opened_at),
+        sealed: segment.sealed,
+        bytes: shared.layout.segment_bytes(segment.number),
+    };
+    catalog.segments.iter().map(info).collect()
+}
+
+/// Looks through a segment; `None` when it is not sealed and live.
+pub(super) fn examine(
+    shared: &Shared,
+    number: u32,
+    rules: &RetentionRules,
+) -> Result<Option<(Segment, Findings, Remainder)>, Error> {
+    let mut view = shared.view();
+    let segments = &view.catalog().segments;
+    let place = segments.iter().position(|segment| segment.number == number);
+    let Some(index) = place.filter(|&index| segments[index].sealed) else {
+        return Ok(None);
+    };
+    let segment = segments[index].clone();
+    let (findings, remainder) = view.examine(index, rules)?;
+    Ok(Some((segment, findings, remainder)))
+}
+
+/// Drops a segment or makes it anew, as the rules say.
+pub(super) fn retire(
+    shared: &Shared,
+    term: Term,
+    number: u32,
+    rules: &RetentionRules,
+) -> Result<Option<Retired>, Error> {
+    // One at a time: what one judges, another must not change.
+    let _alone = shared.retiring.lock();
+    let now = shared.options.clock.now();
+    let control = Control::open(&shared.layout, now)?;
+    must_lead(&control, term)?;
+    let Some((segment, findings, remainder)) = examine(shared, number, rules)? else {
+        return Ok(None);
+    };
+    let layout = &shared.layout;
+    let before = layout.segment_bytes(number);
+    let done = match findings.fate {
+        Fate::Stay => Done::Kept,
+        Fate::Drop => {
+            shared.change_files(|| {
+                must_lead(&control, term)?;
+                // The list first: a start after a crash in between removes the file.
+                control.note_dropped(number, now)?;
+                shared.change_catalog(|catalog| catalog.segments.retain(|segment| segment.number != number));
+                shared.readers.forget(number);
+                layout
+                    .remove_segment(number)
+                    .map_err(io("removing a dropped segment"))
+            })?;
+            Done::Dropped(before)
+        }
+        Fate::Shrink => {
+            let file = layout.rewritten(number);
+            let oldest_reference = rewrite(shared, &control, term, &segment, &remainder, &file)?;
+            shared.change_files(|| {
+                must_lead(&control, term)?;
+                // Either file is right by itself, and so is the old oldest reference with the new file.
+                layout
+                    .replace_segment(number)
+                    .map_err(io("replacing a segment"))?;
+                shared.readers.forget(number);
+                control.note_rewritten(number, oldest_reference)?;
+                shared.change_segment(number, |segment| {
+                    segment.oldest_reference = Some(oldest_reference);
+                });
+                Ok(())
+            })?;
+            Done::Shrunk(before.saturating_sub(layout.segment_bytes(number)))
+        }
+    };
+    Ok(Some(Retired { findings, done }))
+}
+
+fn must_lead(control: &Control, term: Term) -> Result<(), Error> {
+    let leader = control.leader()?;
+    let leads =
+        leader.is_some_and(|leader| !leader.released && leader.term == term.id && leader.epoch == term.epoch);
+    if leads {
+        return Ok(());
+    }
+    Err(Error::Refused(
+        "this node no longer leads: ask the node that does".to_owned(),
+    ))
+}
+
+/// Writes what has to stay of a segment to `file`, durably; answers the smallest number that it refers to.
+fn rewrite(
     shared: &Shared,
     control: &Control,
     term: Term,
-    received_before: Timestamp,
-    now: Timestamp,
-) -> Result<DropReport, Error> {
-    if control.term()? != Some(term) {
-        return Err(Error::Refused(
-            "this node no longer leads: ask the node that does".to_owned(),
-        ));
-    }
-    let mut report = DropReport::default();
-    loop {
-        let (oldest, messages) = match shared.view().may_drop_oldest(received_before)? {
-            Verdict::Drop(oldest, messages) => (oldest, messages),
-            Verdict::Keep(why) => {
-                report.stopped_by = why;
-                return Ok(report);
-            }
-        };
-        let before = shared.layout.size_bytes().map_err(io("measuring the store"))?;
-        // The list first: a start after a crash in between removes the file.
-        control.note_dropped(oldest.number, now)?;
-        shared.change_catalog(|catalog| catalog.segments.retain(|segment| segment.number != oldest.number));
-        shared.readers.forget(oldest.number);
-        shared
-            .layout
-            .remove_segment(oldest.number)
-            .map_err(io("removing a dropped segment"))?;
-        let after = shared.layout.size_bytes().map_err(io("measuring the store"))?;
-        report.segments += 1;
-        report.messages += messages;
-        report.bytes += before.saturating_sub(after);
-    }
+    segment: &Segment,
+    remainder: &Remainder,
+    file: &Path,
+) -> Result<i64, Error> {
+    let layout = &shared.layout;
+    layout
+        .remove_rewritten()
+        .map_err(io("removing an unfinished segment"))?;
+    let now = shared.options.clock.now();
+    let connection = segment::create(file, control.store_id()?, segment, Some(term), now)?;
+    copy(&connection, &layout.segment(segment.number), remainder)
+        .map_err(database("copying what has to stay of a segment"))?;
+    let oldest_reference = seal::seal(&connection)?;
+    connection
+        .close()
+        .map_err(|(_, error)| fault::database("closing a segment")(error))?;
+    File::open(file)
+        .and_then(|file| file.sync_all())
+        .map_err(io("writing a segment"))?;
+    Ok(oldest_reference)
 }
 
-/// Removes files of segments that the list says are dropped: a crash came between the two.
+fn copy(connection: &Connection, from: &Path, remainder: &Remainder) -> rusqlite::Result<()> {
+    connection.execute("ATTACH ?1 AS old", [from.to_string_lossy()])?;
+    connection.execute_batch(
+        "BEGIN; CREATE TEMP TABLE stays (id INTEGER PRIMARY KEY); CREATE TEMP TABLE letter (id INTEGER PRIMARY KEY)",
+    )?;
+    for (table, numbers) in [("stays", &remainder.messages), ("letter", &remainder.letters)] {
+        let mut add = connection.prepare(&format!("INSERT OR IGNORE INTO temp.{table} (id) VALUES (?1)"))?;
+        for number in numbers {
+            add.execute(params![number])?;
+        }
+    }
+    connection.execute_batch(
+        "INSERT OR IGNORE INTO temp.letter SELECT id FROM old.dead_letter WHERE message IN (SELECT id FROM temp.stays)",
+    )?;
+    for table in KINDS {
+        let (column, of) = match table {
+            "message" => ("id", "stays"),
+            "resolved" => ("dead_letter", "letter"),
+            _ => ("message", "stays"),
+        };
+        connection.execute_batch(&format!(
+            "INSERT INTO main.{table} SELECT * FROM old.{table} WHERE {column} IN (SELECT id FROM temp.{of})"
+        ))?;
+    }
+    connection.execute_batch("COMMIT; DROP TABLE temp.stays; DROP TABLE temp.letter; DETACH old")
+}
+
+/// Removes files that the list says are dropped, and copies that were not finished: a crash came between.
 pub(super) fn finish_drops(shared: &Shared, control: &Control) -> Result<(), Error> {
+    let doing = io("removing a dropped segment");
+    shared.layout.remove_rewritten().map_err(&doing)?;
     let listed = shared.catalog();
     let newest = control.newest_number()?;
     for number in shared.layout.segments_on_disk()? {
         let live = listed.segments.iter().any(|segment| segment.number == number);
         if !live && number <= newest {
-            shared
-                .layout
-                .remove_segment(number)
-                .map_err(io("removing a dropped segment"))?;
+            shared.layout.remove_segment(number).map_err(&doing)?;
         }
     }
     Ok(())

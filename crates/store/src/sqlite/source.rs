@@ -14,7 +14,7 @@ use super::readers::{Reader, Readers};
 use crate::packing::{self, HEAD_BYTES, Place};
 use crate::rows::{EventKind, HandledResult, OutcomeResult};
 use crate::segments::catalog::Catalog;
-use crate::segments::source::{Arrival, Candidates, Ended, Handled, Routed, Sent, Source, Standing};
+use crate::segments::source::{Arrival, Candidates, Ended, Handled, Owner, Routed, Sent, Source, Standing};
 use crate::views::{DeadLetter, DeadLetterFilter, Event, MessageFilter, OpenSend, Summary};
 use crate::{Error, WorkMessage};
 
@@ -167,17 +167,6 @@ impl Source for Files {
                 Ok((summary(row, 8)?, body))
             },
         )
-    }
-
-    fn extent(&mut self, index: usize) -> Result<(u64, Option<Timestamp>), Error> {
-        let sql = "SELECT count(*), max(received_at) FROM message";
-        let extent = self.row(index, sql, &[], |row| {
-            Ok((
-                row.get::<_, i64>(0)? as u64,
-                row.get::<_, Option<i64>>(1)?.map(Timestamp),
-            ))
-        })?;
-        Ok(extent.unwrap_or_default())
     }
 
     fn dispositions_between(
@@ -449,6 +438,31 @@ impl Source for Files {
         let delivered = OutcomeResult::Delivered.code();
         let count: Option<i64> = self.row(index, sql, &[&delivered, &lowest], |row| row.get(0))?;
         Ok(count.unwrap_or(0) as u64)
+    }
+
+    fn foreign(&mut self, index: usize, owner: Owner, below: i64) -> Result<Vec<i64>, Error> {
+        let sql = match owner {
+            Owner::Message => {
+                "SELECT message FROM routed WHERE message < ?1 UNION SELECT message FROM handled WHERE message < ?1
+                 UNION SELECT message FROM outbound WHERE message < ?1 UNION SELECT message FROM outcome WHERE message < ?1
+                 UNION SELECT message FROM disposition WHERE message < ?1 UNION SELECT message FROM dead_letter WHERE message < ?1
+                 UNION SELECT message FROM event WHERE message < ?1 ORDER BY 1"
+            }
+            Owner::Delivered => {
+                "SELECT DISTINCT send FROM outcome WHERE send < ?1 AND result = 1 ORDER BY send"
+            }
+            Owner::Letter => "SELECT DISTINCT dead_letter FROM resolved WHERE dead_letter < ?1 ORDER BY dead_letter",
+        };
+        self.rows(index, sql, &[&below], |row| row.get(0))
+    }
+
+    fn existing(&mut self, index: usize, owner: Owner, numbers: &[i64]) -> Result<Vec<i64>, Error> {
+        let sql = match owner {
+            Owner::Message => "SELECT id FROM message WHERE id = ?1",
+            Owner::Delivered => "SELECT id FROM outbound WHERE id = ?1",
+            Owner::Letter => "SELECT id FROM dead_letter WHERE id = ?1",
+        };
+        self.each(index, numbers, sql, |row| row.get(0))
     }
 }
 

@@ -5,22 +5,24 @@ use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use model::{Body, MessageId, NameId, RowId, SendId, Term, Timestamp};
-use parking_lot::RwLock;
+use model::{Body, MessageId, NameId, RowId, SendId, Term};
+use parking_lot::{Mutex, RwLock};
 
 use super::layout::Layout;
 use super::options::Options;
 use super::readers::{CONTROL, Readers};
 use super::source::Files;
-use super::{control, fault, integrity};
+use super::{control, fault, integrity, retention};
 use crate::desk::{Answers, Command, Desk};
 use crate::segments::catalog::{Catalog, Segment};
+use crate::segments::retention::{Findings, RetentionRules, Retired, SegmentInfo};
+use crate::segments::revision::Revision;
 use crate::segments::{Span, View};
 use crate::views::{
     DeadLetter, DeadLetterFilter, Leader, MessageDetail, MessageFilter, OpenMessage, OpenRouted, OpenSend,
     Page, Summary,
 };
-use crate::{Census, Desired, DropReport, Error, NameKind, Store, Unit, WorkMessage};
+use crate::{Census, Desired, Error, NameKind, Store, Unit, WorkMessage};
 
 /// What the writer, the keeper and the readers share.
 pub(super) struct Shared {
@@ -30,6 +32,12 @@ pub(super) struct Shared {
     /// Set once the writer has ended in order: nothing that it did not answer was written.
     pub(super) closed: Arc<AtomicBool>,
     catalog: RwLock<Arc<Catalog>>,
+    pub(super) revision: Revision,
+    /// Held while a segment is retired.
+    pub(super) retiring: Mutex<()>,
+    /// Held while leadership changes hands, files of segments are changed, and the store is closed; says
+    /// whether it is.
+    pub(super) gate: Mutex<bool>,
 }
 
 impl Shared {
@@ -41,6 +49,9 @@ impl Shared {
             readers,
             closed: Arc::default(),
             catalog: RwLock::new(Arc::new(catalog)),
+            revision: Revision::default(),
+            retiring: Mutex::default(),
+            gate: Mutex::new(false),
         }
     }
 
@@ -65,6 +76,15 @@ impl Shared {
         });
     }
 
+    /// Drops or replaces files of segments, while nobody takes leadership and the store stays open.
+    pub(super) fn change_files(&self, change: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        let closed = self.gate.lock();
+        if *closed {
+            return Err(Error::Refused("the store is closed".to_owned()));
+        }
+        self.revision.change(change)
+    }
+
     pub(super) fn view(&self) -> View<Files> {
         View::new(Files::new(self.catalog(), self.readers.clone()))
     }
@@ -87,14 +107,6 @@ impl std::fmt::Debug for SqliteStore {
 impl SqliteStore {
     pub(super) fn new(shared: Arc<Shared>, desk: Desk) -> SqliteStore {
         SqliteStore { shared, desk }
-    }
-
-    /// Removes whole segments, oldest first, whose messages are all disposed of and were all received
-    /// before `received_before`. Refused when `term` does not lead.
-    pub async fn drop_segments(&self, term: Term, received_before: Timestamp) -> Result<DropReport, Error> {
-        self.desk
-            .ask(|reply| Command::Drop(term, received_before, reply))
-            .await
     }
 
     /// Segments that live, the open one included.
@@ -127,9 +139,10 @@ impl SqliteStore {
 
     async fn view<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&mut View<Files>) -> Result<T, Error> + Send + 'static,
+        read: impl Fn(&mut View<Files>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.read(|shared| read(&mut shared.view())).await
+        self.read(move |shared| shared.revision.read(|| read(&mut shared.view())))
+            .await
     }
 }
 
@@ -249,6 +262,31 @@ impl Store for SqliteStore {
 
     async fn check_integrity(&self) -> Result<Vec<String>, Error> {
         self.read(integrity::check).await
+    }
+
+    async fn segments(&self) -> Result<Vec<SegmentInfo>, Error> {
+        self.read(|shared| Ok(retention::list(shared))).await
+    }
+
+    async fn examine_segment(&self, number: u32, rules: &RetentionRules) -> Result<Option<Findings>, Error> {
+        let rules = rules.clone();
+        let found = self.read(move |shared| {
+            shared
+                .revision
+                .read(|| retention::examine(shared, number, &rules))
+        });
+        Ok(found.await?.map(|(_, findings, _)| findings))
+    }
+
+    async fn retire_segment(
+        &self,
+        term: Term,
+        number: u32,
+        rules: &RetentionRules,
+    ) -> Result<Option<Retired>, Error> {
+        let rules = rules.clone();
+        self.read(move |shared| retention::retire(shared, term, number, &rules))
+            .await
     }
 
     async fn size_bytes(&self) -> Result<u64, Error> {

@@ -17,7 +17,6 @@ use super::append::{Appender, Refusal};
 use super::control::Control;
 use super::fault::{self, database};
 use super::keeper::Task;
-use super::retention;
 use super::segment;
 use super::store::Shared;
 use crate::desk::{Answers, Command, Job, gather};
@@ -106,16 +105,6 @@ impl Writer {
                 let now = self.now();
                 drop(reply.send(self.control.set_desired(term, connection, desired, &actor, now)));
             }
-            Command::Drop(term, before, reply) => {
-                let now = self.now();
-                drop(reply.send(retention::drop_segments(
-                    &self.shared,
-                    &self.control,
-                    term,
-                    before,
-                    now,
-                )));
-            }
             Command::Submit(_) | Command::Close(_) => {}
         }
     }
@@ -125,6 +114,8 @@ impl Writer {
     }
 
     fn acquire(&mut self, node: &str) -> Result<Term, Error> {
+        let shared = Arc::clone(&self.shared);
+        let _gate = shared.gate.lock();
         let led = self.control.term()?.map_or(0, |term| term.epoch.0);
         // A control file from an older backup must not give an epoch out twice.
         let written = self.newest_row()?.map_or(0, |row| row.epoch().0);
@@ -149,26 +140,20 @@ impl Writer {
     }
 
     fn release(&mut self, term: Term) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let _gate = shared.gate.lock();
         if self.control.release(term)? {
             segment::write_term(&self.connection, None).map_err(database("voiding the released term"))?;
         }
         Ok(())
     }
 
+    /// The newest row's number, or the one before the open segment's first: retention may have removed the rows
+    /// before, and their numbers are not given out again.
     fn newest_row(&self) -> Result<Option<RowId>, Error> {
-        let doing = database("looking for the newest row");
-        if let Some(row) = segment::newest_row(&self.connection).map_err(&doing)? {
-            return Ok(Some(RowId(row)));
-        }
-        let catalog = self.shared.catalog();
-        for older in catalog.segments.iter().rev().skip(1) {
-            let connection = self.shared.readers.take(older.number)?;
-            let row = segment::newest_row(&connection).map_err(&doing)?;
-            if row.is_some() {
-                return Ok(row.map(RowId));
-            }
-        }
-        Ok(None)
+        let newest = segment::newest_row(&self.connection).map_err(database("looking for the newest row"))?;
+        let before = self.segment.first - 1;
+        Ok(newest.or((before > 0).then_some(before)).map(RowId))
     }
 
     /// Where numbering goes on for a term: at 1 for a fresh one, behind its newest row otherwise.
@@ -387,6 +372,7 @@ impl Writer {
     }
 
     fn close(&mut self) -> Result<(), Error> {
+        *self.shared.gate.lock() = true;
         self.stop_keeper();
         self.shared.readers.clear();
         // Everything is durable already. Moving the logs into the files needs room, and makes the next

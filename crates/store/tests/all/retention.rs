@@ -1,4 +1,4 @@
-//! Segments are dropped whole, oldest first, and only when nothing in them is open or too young.
+//! Segments are dropped whole, or made anew with what has to stay, and their room is free again.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use model::{Clock, Timestamp};
 use store::views::MessageFilter;
-use store::{Error, Store};
+use store::{Done, RetentionRules, Store};
 
 use crate::support::{Led, block_on, options, until};
 
@@ -30,6 +30,21 @@ async fn all_drained(led: &Led) {
     .await;
 }
 
+/// Retires every full segment; how many were dropped, and how many made anew.
+async fn retire(led: &Led, received_before: i64) -> (usize, usize) {
+    let rules = RetentionRules::all(Timestamp(received_before));
+    let mut done = Vec::new();
+    for segment in led.store.segments().await.unwrap() {
+        let retired = led.store.retire_segment(led.term, segment.number, &rules).await;
+        done.extend(retired.unwrap().map(|retired| retired.done));
+    }
+    let count = |what: fn(&Done) -> bool| done.iter().filter(|done| what(done)).count();
+    (
+        count(|done| matches!(done, Done::Dropped(bytes) if *bytes > 0)),
+        count(|done| matches!(done, Done::Shrunk(_))),
+    )
+}
+
 #[test]
 fn drained_segments_are_dropped_up_to_an_age() {
     let directory = tempfile::tempdir().unwrap();
@@ -43,12 +58,9 @@ fn drained_segments_are_dropped_up_to_an_age() {
         })
         .await;
         all_drained(&led).await;
-        let before = led.store.segment_count();
-        let report = led.store.drop_segments(led.term, Timestamp(50)).await.unwrap();
-        assert_eq!(report.stopped_by, "something in it is too young");
-        assert_eq!(report.segments, 5, "ten messages a segment");
-        assert_eq!(report.messages, 50);
-        assert!(report.bytes > 0);
+        let (before, size) = (led.store.segment_count(), led.store.size_bytes().await.unwrap());
+        assert_eq!(retire(&led, 50).await, (5, 0), "ten messages a segment");
+        assert!(led.store.size_bytes().await.unwrap() < size);
         assert_eq!(
             (led.store.segment_count(), files(directory.path())),
             (before - 5, before - 5)
@@ -73,64 +85,90 @@ fn drained_segments_are_dropped_up_to_an_age() {
 }
 
 #[test]
-fn an_open_message_keeps_its_segment_and_all_later_ones() {
+fn one_open_message_keeps_little_of_a_large_segment_and_nothing_of_others() {
     let directory = tempfile::tempdir().unwrap();
     block_on(async {
-        let led = Led::open(options(directory.path(), Some(20))).await;
-        for number in 0..15 {
-            led.arrive(number, true).await;
+        let led = Led::open(options(directory.path(), Some(40))).await;
+        let mut stuck = Vec::new();
+        for number in 0..80 {
+            let open = number == 25;
+            let unit = store::Unit::one(led.message(number, 50_000));
+            let receipt = led.store.submit(led.term, vec![unit]).await.remove(0).unwrap();
+            let id = model::MessageId(receipt.rows[0]);
+            if open {
+                stuck.push(id);
+            } else {
+                led.dispose(id).await;
+            }
         }
-        let stuck = led.arrive(15, false).await;
-        for number in 16..60 {
-            led.arrive(number, true).await;
-        }
-        until("the first segment is drained", || led.store.drained_count() > 0).await;
-        let report = led
-            .store
-            .drop_segments(led.term, Timestamp(i64::MAX))
-            .await
-            .unwrap();
-        assert_eq!(
-            (report.segments, report.stopped_by),
-            (1, "something in it is open")
-        );
-        let open = led
-            .store
-            .open_messages(model::MessageId::default(), 10)
-            .await
-            .unwrap();
-        assert_eq!(open.iter().map(|message| message.id).collect::<Vec<_>>(), [stuck]);
-
-        led.dispose(stuck).await;
-        let report = led
-            .store
-            .drop_segments(led.term, Timestamp(i64::MAX))
-            .await
-            .unwrap();
-        assert!(report.segments >= 2, "{report:?}");
-        assert!(
-            led.store
-                .open_messages(model::MessageId::default(), 10)
-                .await
-                .unwrap()
-                .is_empty()
-        );
-        assert!(led.store.message(stuck).await.unwrap().is_none());
+        until("the last full segment is left", || led.store.segment_count() >= 4).await;
+        until("all but one are drained", || {
+            led.store.drained_count() + 2 == led.store.segment_count()
+        })
+        .await;
+        // A connection that was lent before does not hold the old file.
+        let body = led.store.messages_for_work(&stuck).await.unwrap();
+        let size = led.store.size_bytes().await.unwrap();
+        let (dropped, shrunk) = retire(&led, i64::MAX).await;
+        assert_eq!((dropped + 2, shrunk), (led.store.segment_count() + dropped, 1));
+        let after = led.store.size_bytes().await.unwrap();
+        assert!(after < size / 4, "{after} of {size}");
+        let kept = led.store.messages_for_work(&stuck).await.unwrap();
+        let bytes =
+            |works: &[Option<store::WorkMessage>]| works[0].as_ref().map(|work| work.body.bytes().clone());
+        assert_eq!(bytes(&kept), bytes(&body));
+        assert!(bytes(&kept).is_some());
+        led.dispose(stuck[0]).await;
+        assert_eq!(retire(&led, i64::MAX).await, (1, 0));
+        assert!(led.store.message(stuck[0]).await.unwrap().is_none());
     });
 }
 
 #[test]
-fn a_term_that_does_not_lead_drops_nothing() {
+fn an_interrupted_rewrite_leaves_the_old_segment_and_no_rest() {
     let directory = tempfile::tempdir().unwrap();
     block_on(async {
         let led = Led::open(options(directory.path(), Some(20))).await;
         for number in 0..30 {
-            led.arrive(number, true).await;
+            led.arrive(number, number != 3).await;
         }
-        led.store.acquire("other").await.unwrap();
-        let refused = led.store.drop_segments(led.term, Timestamp(i64::MAX)).await;
-        assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+        led.store.close().await.unwrap();
+        drop(led);
+        let rest = directory.path().join("segments/000001.db-new");
+        std::fs::write(&rest, b"half a file").unwrap();
+        std::fs::write(directory.path().join("segments/000001.db-new-wal"), b"").unwrap();
+        let led = Led::open(options(directory.path(), Some(20))).await;
+        assert!(!rest.exists());
         assert_eq!(led.store.census().await.unwrap().messages, 30);
+        assert_eq!(led.store.check_integrity().await.unwrap(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn readers_and_writers_go_on_while_segments_are_retired() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let led = Led::open(options(directory.path(), Some(20))).await;
+        let mut stuck = Vec::new();
+        for round in 0..20 {
+            for number in 0..30 {
+                led.arrive(number, true).await;
+            }
+            stuck.push(led.arrive(round, false).await);
+            let asked = stuck.clone();
+            let (retired, works, open) = tokio::join!(
+                retire(&led, i64::MAX),
+                led.store.messages_for_work(&asked),
+                led.store.open_messages(model::MessageId::default(), 100),
+            );
+            assert!(
+                works.unwrap().iter().all(Option::is_some),
+                "round {round}: {retired:?}"
+            );
+            let open: Vec<_> = open.unwrap().iter().map(|message| message.id).collect();
+            assert_eq!(open, stuck, "round {round}");
+        }
+        assert!(led.store.census().await.unwrap().messages < 200);
     });
 }
 

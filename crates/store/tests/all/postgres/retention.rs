@@ -1,4 +1,4 @@
-//! Segments are dropped whole, oldest first, and only when nothing in them is open or too young.
+//! Segments are dropped whole, or made anew with what has to stay, and their room is free again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{Clock, MessageId, Timestamp};
 use store::views::MessageFilter;
-use store::{Error, Store};
+use store::{Done, RetentionRules, Store};
 
 use super::support::{Led, options, until};
 use crate::support::block_on;
@@ -20,9 +20,33 @@ fn tables(database: &pgtest::Database<'_>) -> usize {
 /// filled the one before.
 async fn all_drained(led: &Led, segments: usize) {
     until("all full segments are drained", async || {
-        led.store.segments().await.unwrap() == (segments, segments - 1)
+        led.store.segment_counts().await.unwrap() == (segments, segments - 1)
     })
     .await;
+}
+
+/// Retires every full segment; how many were dropped, how many made anew, and how many
+/// somebody reads.
+async fn retire(led: &Led, received_before: i64) -> (usize, usize, usize) {
+    let rules = RetentionRules::all(Timestamp(received_before));
+    let mut done = Vec::new();
+    for segment in led.store.segments().await.unwrap() {
+        let retired = led.store.retire_segment(led.term, segment.number, &rules).await;
+        done.extend(retired.unwrap().map(|retired| retired.done));
+    }
+    let count = |what: fn(&Done) -> bool| done.iter().filter(|done| what(done)).count();
+    (
+        count(|done| matches!(done, Done::Dropped(bytes) if *bytes > 0)),
+        count(|done| matches!(done, Done::Shrunk(_))),
+        count(|done| *done == Done::Busy),
+    )
+}
+
+fn database_bytes(database: &pgtest::Database<'_>) -> u64 {
+    database
+        .sql("SELECT pg_database_size(current_database())")
+        .parse()
+        .unwrap()
 }
 
 #[test]
@@ -36,12 +60,11 @@ fn drained_segments_are_dropped_up_to_an_age() {
         // Ten messages a segment.
         let before = 11;
         all_drained(&led, before).await;
-        let size = led.store.size_bytes().await.unwrap();
-        let report = led.store.drop_segments(led.term, Timestamp(50)).await.unwrap();
-        assert_eq!(report.stopped_by, "something in it is too young");
-        assert_eq!((report.segments, report.messages), (5, 50));
-        assert!(report.bytes > 0 && led.store.size_bytes().await.unwrap() < size);
-        assert_eq!(led.store.segments().await.unwrap().0, before - 5);
+        let (size, whole) = (led.store.size_bytes().await.unwrap(), database_bytes(&database));
+        assert_eq!(retire(&led, 50).await, (5, 0, 0));
+        assert!(led.store.size_bytes().await.unwrap() < size);
+        assert!(database_bytes(&database) < whole);
+        assert_eq!(led.store.segment_counts().await.unwrap().0, before - 5);
         // One more was made ahead.
         assert_eq!(tables(&database), before - 5 + 1);
         let all = MessageFilter {
@@ -59,61 +82,44 @@ fn drained_segments_are_dropped_up_to_an_age() {
 }
 
 #[test]
-fn an_open_message_keeps_its_segment_and_all_later_ones() {
+fn one_open_message_keeps_little_of_a_large_segment() {
     let database = pgtest::server().database();
     block_on(async {
-        let led = Led::open(options(&database.url(), Some(20))).await;
-        for number in 0..15 {
+        let led = Led::open(options(&database.url(), Some(40))).await;
+        let large = led.commit(vec![led.large_message(20_000_000)]).await.unwrap();
+        led.dispose(MessageId(large.rows[0])).await;
+        let stuck = led.arrive(1, false).await;
+        let kept = led.arrive(1, true).await;
+        for number in 0..40 {
             led.arrive(number, true).await;
         }
-        let stuck = led.arrive(15, false).await;
-        for number in 16..60 {
-            led.arrive(number, true).await;
-        }
-        until("the first segment is drained", async || {
-            led.store.segments().await.unwrap().1 > 0
+        until("the first segment is full", async || {
+            let segments = led.store.segments().await.unwrap();
+            segments[0].sealed && segments.len() > 1
         })
         .await;
-        let everything = Timestamp(i64::MAX);
-        let report = led.store.drop_segments(led.term, everything).await.unwrap();
-        assert_eq!(
-            (report.segments, report.stopped_by),
-            (1, "something in it is open")
+        let whole = database_bytes(&database);
+        assert_eq!(retire(&led, i64::MAX).await.1, 1);
+        assert!(database_bytes(&database) + 15_000_000 < whole);
+        assert!(led.store.message(kept).await.unwrap().is_none());
+        let body = led.store.messages_for_work(&[stuck]).await.unwrap().remove(0);
+        assert_eq!(body.unwrap().body.bytes().len(), 300);
+        let plan = database.sql(
+            "SET enable_seqscan = off; SET enable_sort = off;
+             EXPLAIN SELECT id FROM holdfast.s000001_message WHERE control_id = 'C1' ORDER BY id DESC LIMIT 10",
         );
-        let open = led.store.open_messages(MessageId::default(), 10).await.unwrap();
-        assert_eq!(open.iter().map(|message| message.id).collect::<Vec<_>>(), [stuck]);
-
-        led.dispose(stuck).await;
-        let report = led.store.drop_segments(led.term, everything).await.unwrap();
-        assert!(report.segments >= 2, "{report:?}");
         assert!(
-            led.store
-                .open_messages(MessageId::default(), 10)
-                .await
-                .unwrap()
-                .is_empty()
+            plan.contains("Index"),
+            "the new tables have the indexes of the old: {plan}"
         );
+        led.dispose(stuck).await;
+        assert!(retire(&led, i64::MAX).await.0 >= 1);
         assert!(led.store.message(stuck).await.unwrap().is_none());
     });
 }
 
 #[test]
-fn a_term_that_does_not_lead_drops_nothing() {
-    let database = pgtest::server().database();
-    block_on(async {
-        let led = Led::open(options(&database.url(), Some(20))).await;
-        for number in 0..30 {
-            led.arrive(number, true).await;
-        }
-        led.store.acquire("other").await.unwrap();
-        let refused = led.store.drop_segments(led.term, Timestamp(i64::MAX)).await;
-        assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
-        assert_eq!(led.store.census().await.unwrap().messages, 30);
-    });
-}
-
-#[test]
-fn a_segment_that_somebody_reads_is_dropped_another_time() {
+fn a_segment_that_somebody_reads_is_left_and_nobody_queues_behind_it() {
     let database = pgtest::server().database();
     block_on(async {
         let led = Led::open(options(&database.url(), Some(20))).await;
@@ -122,19 +128,27 @@ fn a_segment_that_somebody_reads_is_dropped_another_time() {
         }
         all_drained(&led, 3).await;
         let reader =
-            database.begin_sql("BEGIN; SELECT count(*) FROM holdfast.s000001_message; SELECT pg_sleep(2)");
+            database.begin_sql("BEGIN; SELECT count(*) FROM holdfast.s000001_message; SELECT pg_sleep(6)");
         let locks = "SELECT count(*) FROM pg_locks WHERE relation = 'holdfast.s000001_message'::regclass";
         until("somebody reads", async || database.sql(locks) != "0").await;
-        let everything = Timestamp(i64::MAX);
-        let report = led.store.drop_segments(led.term, everything).await.unwrap();
-        assert_eq!(
-            (report.segments, report.stopped_by),
-            (0, "somebody reads it at this moment")
+        let (retired, waiting, ()) = tokio::join!(
+            retire(&led, i64::MAX),
+            async {
+                let mut waiting = 0;
+                for _ in 0..20 {
+                    let sql = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+                    waiting += database.sql(sql).parse::<usize>().unwrap();
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                waiting
+            },
+            async {
+                led.arrive(99, true).await;
+            },
         );
-        led.arrive(99, true).await;
+        assert_eq!((retired.2, waiting), (1, 0), "{retired:?}");
         reader.wait();
-        let report = led.store.drop_segments(led.term, everything).await.unwrap();
-        assert!(report.segments > 0, "{report:?}");
+        assert!(retire(&led, i64::MAX).await.0 > 0);
     });
 }
 
@@ -158,10 +172,10 @@ fn a_segment_ends_by_age_and_by_size_too() {
     block_on(async {
         let led = Led::open(options).await;
         led.arrive(1, true).await;
-        assert_eq!(led.store.segments().await.unwrap().0, 1);
+        assert_eq!(led.store.segment_counts().await.unwrap().0, 1);
         clock.0.fetch_add(61_000_000, Ordering::Relaxed);
         led.arrive(1, true).await;
-        let segments = async |count| led.store.segments().await.unwrap().0 == count;
+        let segments = async |count| led.store.segment_counts().await.unwrap().0 == count;
         until("age ends a segment", async || segments(2).await).await;
         let bodies = (0..12).map(|_| store::Unit::one(led.large_message(100_000)));
         for answer in led.store.submit(led.term, bodies.collect()).await {
