@@ -59,8 +59,15 @@ pub struct StoreSettings {
     pub backend: String,
     /// Folder of the embedded store.
     pub directory: PathBuf,
-    /// Where the database server is: `postgres://user@host:port/database`. Never with a password.
+    /// Where the database server is: `postgres://user@host:port/database`; several hosts are parted by commas.
+    /// Never with a password.
     pub url: String,
+    /// Whether `url` may ask for a connection to another machine without TLS.
+    pub plaintext: bool,
+    /// `standard`: standbys that commits do not wait for are said aloud; `strict`: they are refused.
+    pub durability: String,
+    /// Seconds after which a commit without an answer counts as lost and is looked for on a new connection.
+    pub commit_seconds: u64,
     /// A segment is sealed when it passes this size, in MiB.
     pub segment_mb: u64,
 }
@@ -107,6 +114,9 @@ impl Default for Settings {
                 backend: "sqlite".to_owned(),
                 directory: PathBuf::from(".holdfast"),
                 url: String::new(),
+                plaintext: false,
+                durability: "standard".to_owned(),
+                commit_seconds: 10,
                 segment_mb: 256,
             },
             engine: Engine {
@@ -338,9 +348,10 @@ impl Sources<'_> {
                 sound = with;
                 continue;
             }
-            let wanted = match default.as_str() {
-                Some(_) => "a text",
-                None => "a whole number, 0 or more",
+            let wanted = match (default.as_str(), default.to_bool()) {
+                (Some(_), _) => "a text",
+                (None, Some(_)) => "true or false",
+                (None, None) => "a whole number, 0 or more",
             };
             let (shown, from) = (show(value), self.from(key, value));
             let message = format!("`{key}` wants {wanted}, not `{shown}` (from {from})");

@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod contract;
 mod desk;
 mod migration;
+mod outage;
 pub mod postgres;
 pub mod rows;
 mod segments;

@@ -149,6 +149,7 @@ impl Door {
         };
         tokio::spawn(async move {
             let results = committed.await;
+            door.core.storing.note(&results);
             let _ = answer.send(door.committed(prepared, results));
         });
         answered
@@ -190,7 +191,15 @@ impl Door {
             store::CommitError::Fenced | store::CommitError::Unknown(_) => self.core.fail(&error.to_string()),
             _ => {}
         }
-        tracing::warn!(connection = %self.lane.name, %error, "messages were not stored and not answered");
+        match error {
+            // The store said so once for everybody.
+            store::CommitError::Unavailable(_) => {
+                tracing::debug!(connection = %self.lane.name, %error, "messages were not stored and not answered");
+            }
+            _ => {
+                tracing::warn!(connection = %self.lane.name, %error, "messages were not stored and not answered");
+            }
+        }
         Refused(error.to_string())
     }
 }

@@ -13,7 +13,7 @@ use model::{Term, Timestamp};
 use super::link::{Link, Purpose};
 use super::store::Shared;
 use super::tables::Tables;
-use super::{retention, seal, segment};
+use super::{retention, seal, segment, settle};
 use crate::desk::Reply;
 use crate::segments::View;
 use crate::{DropReport, Error};
@@ -56,10 +56,16 @@ impl Keeper {
             match task {
                 Ok(Task::KeepHouse) | Err(RecvTimeoutError::Timeout) => {
                     let done = self.keep_house();
-                    self.overdue = done.is_err();
-                    if let Err(error) = done {
-                        tracing::warn!(%error, "housekeeping of the store failed; it is tried again");
-                        self.link = None;
+                    let before = std::mem::replace(&mut self.overdue, done.is_err());
+                    match done {
+                        Err(error) if !before => {
+                            let reason = settle::reason(&error);
+                            tracing::warn!(reason, "housekeeping of the store failed; it is tried again");
+                            self.link = None;
+                        }
+                        Err(_) => self.link = None,
+                        Ok(()) if before => tracing::info!("housekeeping of the store works again"),
+                        Ok(()) => {}
                     }
                 }
                 Ok(Task::Drop(term, before, reply)) => {
@@ -81,7 +87,11 @@ impl Keeper {
     }
 
     fn connected(&mut self) -> Result<&mut Link, Error> {
-        if !self.link.as_ref().is_some_and(Link::is_whole) {
+        if !self
+            .link
+            .as_mut()
+            .is_some_and(|link| link.is_whole() && link.still_answers())
+        {
             self.link = Some(Link::open(
                 &self.shared.target,
                 &self.shared.options.node,

@@ -31,8 +31,10 @@ mod segment;
 mod settle;
 mod store;
 mod tables;
+mod target;
+mod url;
 mod writer;
 
 pub use open::open;
-pub use options::Options;
+pub use options::{Durability, Options};
 pub use store::PostgresStore;
