@@ -1,6 +1,7 @@
 //! The product from outside: the real binary, real sockets, real files, real kills.
 
 mod crash;
+mod database;
 mod disk;
 mod flow;
 mod functions;

@@ -40,9 +40,12 @@ fn a_server_without_free_connections_is_named_as_such_until_one_is_free() {
             panic!("a connection was free");
         };
         assert!(text.contains("takes no more connections"), "{text}");
-        database.sql(
-            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name LIKE 'holdfast-writer %'",
-        );
+        let writers = "FROM pg_stat_activity WHERE application_name LIKE 'holdfast-writer %'";
+        database.sql(&format!("SELECT pg_terminate_backend(pid) {writers}"));
+        until("the writer's session is gone", async || {
+            database.sql(&format!("SELECT count(*) {writers}")) == "0"
+        })
+        .await;
         crowd(&database, &mut sessions);
         let mut told = String::new();
         until("a write is refused", async || {

@@ -121,9 +121,13 @@ impl Led {
     }
 
     pub(super) fn large_message(&self, size: usize) -> Entry {
+        self.message_of(vec![b'x'; size])
+    }
+
+    pub(super) fn message_of(&self, body: Vec<u8>) -> Entry {
         let mut entry = self.message(1, "large");
         if let Entry::Message(message) = &mut entry {
-            message.body = Body::from(vec![b'x'; size]);
+            message.body = Body::from(body);
         }
         entry
     }

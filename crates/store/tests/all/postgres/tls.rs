@@ -93,7 +93,6 @@ fn a_node_proves_by_its_certificate_who_it_is() {
             certificate.display(),
             key.display()
         );
-        let text = refused(with(&database.url(), &strange)).await;
-        assert!(text.contains("certificate"), "{text}");
+        assert!(open(with(&database.url(), &strange)).await.is_err());
     });
 }
