@@ -61,14 +61,14 @@ pub(super) fn is_loopback(host: &str) -> bool {
 /// The files that an address names for TLS are there and are what they should be; the driver would say of a
 /// missing one that the database does not answer, and of an empty one nothing.
 pub(super) fn check_files(url: &Url) -> Result<(), Error> {
-    let find = |names: [&str; 3]| {
+    let find = |names: &[&str]| {
         url.query_pairs()
             .find(|(key, _)| names.contains(&&**key))
             .map(|(key, value)| (key.into_owned(), value.into_owned()))
     };
-    let authority = find(["sslrootcert", "ssl-root-cert", "ssl-ca"]);
-    let certificate = find(["sslcert", "ssl-cert", "ssl-cert"]);
-    let key = find(["sslkey", "ssl-key", "ssl-key"]);
+    let authority = find(&["sslrootcert", "ssl-root-cert", "ssl-ca"]);
+    let certificate = find(&["sslcert", "ssl-cert"]);
+    let key = find(&["sslkey", "ssl-key"]);
     if certificate.is_some() != key.is_some() {
         return Err(refuse("sslcert and sslkey are given together or not at all"));
     }
