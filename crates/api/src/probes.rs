@@ -36,7 +36,11 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Read
     }
     // A node that stopped by itself knows why at once; otherwise nothing would ever come.
     let reason = tokio::time::timeout(Duration::ZERO, app.node.failed()).await;
-    let reason = reason.unwrap_or_else(|_| "this node is starting or stopping".to_owned());
+    let reason = match (reason, app.node.store_interruption()) {
+        (Ok(failed), _) => failed,
+        (Err(_), Some(interruption)) => format!("nothing can be stored: {interruption}"),
+        (Err(_), None) => "this node is starting or stopping".to_owned(),
+    };
     (
         StatusCode::SERVICE_UNAVAILABLE,
         Json(Ready {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use connectors::Status;
 use futures::FutureExt;
@@ -27,6 +27,8 @@ use crate::stages::Stages;
 
 /// How long to wait before a write is tried again while the store cannot write.
 const STORE_RETRY: Duration = Duration::from_millis(250);
+/// How long a refused write says something about the next one.
+const INTERRUPTION_KNOWN: Duration = Duration::from_secs(10);
 
 /// Everything that the stages of one running graph share.
 pub(crate) struct Core {
@@ -58,8 +60,45 @@ pub(crate) struct Core {
     pub(crate) closing: CancellationToken,
     /// Lanes stop after what they have in hand.
     pub(crate) stopping: CancellationToken,
+    /// Why the store cannot write, for as long as it cannot.
+    pub(crate) storing: Storing,
+    /// Lanes that wait because the store cannot be read.
+    pub(crate) waiting_readers: std::sync::atomic::AtomicUsize,
     /// Set when the node must not write any more: superseded, or the outcome of a commit is unknown.
     pub(crate) fatal: Mutex<Option<String>>,
+}
+
+/// Whether the store could write lately.
+#[derive(Default)]
+pub(crate) struct Storing {
+    interrupted: std::sync::atomic::AtomicBool,
+    refusal: Mutex<Option<(Instant, String)>>,
+}
+
+impl Storing {
+    /// What became of a write.
+    pub(crate) fn note(&self, answers: &[Result<Receipt, CommitError>]) {
+        use std::sync::atomic::Ordering::Relaxed;
+        match answers.last() {
+            Some(Err(CommitError::Unavailable(reason))) => {
+                *self.refusal.lock() = Some((Instant::now(), reason.clone()));
+                self.interrupted.store(true, Relaxed);
+            }
+            Some(Ok(_)) if self.interrupted.load(Relaxed) => {
+                self.interrupted.store(false, Relaxed);
+                *self.refusal.lock() = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Why it cannot, if it was tried lately. Without any attempt nobody knows, and nobody may be kept from
+    /// making one.
+    pub(crate) fn interruption(&self) -> Option<String> {
+        let refusal = self.refusal.lock();
+        let (at, reason) = refusal.as_ref()?;
+        (at.elapsed() < INTERRUPTION_KNOWN).then(|| reason.clone())
+    }
 }
 
 /// The receiving side of one inbound.
@@ -128,22 +167,18 @@ impl Core {
     pub(crate) async fn write(&self, units: Vec<Unit>) -> Result<Vec<Result<Receipt, String>>, Stopping> {
         let mut results: Vec<Option<Result<Receipt, String>>> = vec![None; units.len()];
         let mut open: Vec<usize> = (0..units.len()).collect();
-        let mut warned = false;
         while !open.is_empty() {
             let batch = open.iter().map(|index| units[*index].clone()).collect();
             let answers = self.store.submit(self.term, batch).await;
+            self.storing.note(&answers);
             let mut again = Vec::new();
             for (index, answer) in open.into_iter().zip(answers) {
                 match answer {
                     Ok(receipt) => results[index] = Some(Ok(receipt)),
                     Err(CommitError::Rejected(reason)) => results[index] = Some(Err(reason)),
                     Err(CommitError::Unavailable(reason)) => {
-                        if !std::mem::replace(&mut warned, true) {
-                            tracing::error!(
-                                reason,
-                                "the store cannot write; the engine waits and tries again"
-                            );
-                        }
+                        // The store said so once for everybody.
+                        tracing::debug!(reason, "a write waits and is tried again");
                         again.push(index);
                     }
                     Err(error @ (CommitError::Fenced | CommitError::Unknown(_))) => {
@@ -156,9 +191,6 @@ impl Core {
             if !open.is_empty() {
                 self.pause(STORE_RETRY).await?;
             }
-        }
-        if warned {
-            tracing::info!("the store writes again");
         }
         Ok(results
             .into_iter()

@@ -99,6 +99,8 @@ impl Node {
             spread: cores.min(code_threads),
             closing: CancellationToken::new(),
             stopping: CancellationToken::new(),
+            storing: crate::core::Storing::default(),
+            waiting_readers: std::sync::atomic::AtomicUsize::new(0),
             fatal: Mutex::default(),
         });
         let sinks = make_sinks(&core)?;
@@ -123,9 +125,17 @@ impl Node {
         Ok(node)
     }
 
-    /// Whether this node leads, its lanes run and its listeners are bound, as far as their ports can be had.
+    /// Whether this node leads, its lanes run, its listeners are bound, as far as their ports can be had, and
+    /// its store can write, as far as that was tried lately.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(std::sync::atomic::Ordering::Acquire) && !self.core.closing.is_cancelled()
+        self.ready.load(std::sync::atomic::Ordering::Acquire)
+            && !self.core.closing.is_cancelled()
+            && self.core.storing.interruption().is_none()
+    }
+
+    /// Why the store cannot write, if a write was refused lately.
+    pub fn store_interruption(&self) -> Option<String> {
+        self.core.storing.interruption()
     }
 
     /// Resolves when the node had to stop by itself, with the reason.

@@ -61,11 +61,18 @@ pub struct StoreSettings {
     pub backend: String,
     /// Folder of the embedded store.
     pub directory: PathBuf,
-    /// Where the database server is: `postgres://user@host:port/database`. Never with a password.
+    /// Where the database server is: `postgres://user@host:port/database`; several hosts are parted by commas.
+    /// Never with a password.
     pub url: String,
     /// A file that holds the password for the database server, such as a container's secret; relative to the
     /// config repository. Empty = none.
     pub password_file: PathBuf,
+    /// Whether `url` may ask for a connection to another machine without TLS.
+    pub plaintext: bool,
+    /// `standard`: standbys that commits do not wait for are said aloud; `strict`: they are refused.
+    pub durability: String,
+    /// Seconds after which a commit without an answer counts as lost and is looked for on a new connection.
+    pub commit_seconds: u64,
     /// A segment is sealed when it passes this size, in MiB.
     pub segment_mb: u64,
     /// Whether bodies are compressed before they are written; what was written is read either way.
@@ -130,6 +137,9 @@ impl Default for Settings {
                 directory: PathBuf::from(".holdfast"),
                 url: String::new(),
                 password_file: PathBuf::new(),
+                plaintext: false,
+                durability: "standard".to_owned(),
+                commit_seconds: 10,
                 segment_mb: 256,
                 compression: true,
             },
@@ -384,9 +394,10 @@ impl Sources<'_> {
                 sound = with;
                 continue;
             }
-            let wanted = match default.as_str() {
-                Some(_) => "a text",
-                None => "a whole number, 0 or more",
+            let wanted = match (default.as_str(), default.to_bool()) {
+                (Some(_), _) => "a text",
+                (None, Some(_)) => "true or false",
+                (None, None) => "a whole number, 0 or more",
             };
             let (shown, from) = (show(value), self.from(key, value));
             let message = format!("`{key}` wants {wanted}, not `{shown}` (from {from})");

@@ -12,9 +12,14 @@
 //!
 //! Only for tests: every failure panics, and says what to do.
 
+mod authority;
 mod database;
 mod programs;
+mod relay;
 mod server;
+mod standby;
 
+pub use authority::{Authority, Certified};
 pub use database::{Database, Running};
+pub use relay::Relay;
 pub use server::{Server, server};

@@ -8,11 +8,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::authority::{Authority, Certified};
 use crate::database::Database;
 use crate::programs;
 
 /// How long the server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the server is told beside its defaults. Durable like a real one, small, and quick to notice things.
 const SETTINGS: &str = "
@@ -65,21 +66,26 @@ impl Server {
     /// A server of one's own, for tests that stop it or change its settings. `settings` are lines of
     /// `postgresql.conf` that come last.
     pub fn start(settings: &str) -> Server {
-        let folder = make_folder();
-        let (watchdog, leash) = watch(&folder);
-        let mut server = Server {
-            folder,
-            port: 0,
-            databases: AtomicU32::new(0),
-            watchdog,
-            leash: Some(leash),
-        };
+        let mut server = Server::without_data();
         server.initialise(settings);
         server.launch();
         server
     }
 
-    fn data(&self) -> PathBuf {
+    /// A folder that is watched; `launch` starts the server once the folder has data.
+    pub(crate) fn without_data() -> Server {
+        let folder = make_folder();
+        let (watchdog, leash) = watch(&folder);
+        Server {
+            folder,
+            port: 0,
+            databases: AtomicU32::new(0),
+            watchdog,
+            leash: Some(leash),
+        }
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
 
@@ -100,7 +106,7 @@ impl Server {
     }
 
     /// Starts it on a free port; another process may snatch that, so a few are tried.
-    fn launch(&mut self) {
+    pub(crate) fn launch(&mut self) {
         let mut last = String::new();
         for _ in 0..5 {
             self.port = free_port();
@@ -125,7 +131,7 @@ impl Server {
         Err(std::fs::read_to_string(self.folder.join("log")).unwrap_or_default())
     }
 
-    fn pg_ctl(&self, what: &str) -> Command {
+    pub(crate) fn pg_ctl(&self, what: &str) -> Command {
         let mut command = programs::command("pg_ctl");
         command.arg(what).arg("-w").arg("-s").arg("-D").arg(self.data());
         command.args(["-t", &PATIENCE.as_secs().to_string()]);
@@ -150,6 +156,45 @@ impl Server {
     pub fn start_again(&self) {
         if let Err(said) = self.try_start() {
             panic!("the server does not start again: {said}");
+        }
+    }
+
+    /// Whether it runs; one that failed may have ended by itself.
+    pub fn is_running(&self) -> bool {
+        self.pg_ctl("status")
+            .status()
+            .is_ok_and(|status| status.success())
+    }
+
+    /// Offers TLS to all new connections. With an authority, clients may prove by its certificates who they
+    /// are (see [`Server::admit`]).
+    pub fn secure(&self, certified: &Certified, clients: Option<&Authority>) {
+        self.write("server.crt", &certified.certificate);
+        self.write("server.key", &certified.key);
+        if let Some(clients) = clients {
+            self.write("clients.crt", &clients.pem());
+            self.set("ssl_ca_file", "clients.crt");
+        }
+        self.set("ssl", "on");
+    }
+
+    /// Lets in over TCP only whom these lines of `pg_hba.conf` let in; read with the next change of a setting.
+    pub fn admit(&self, lines: &str) {
+        self.write("pg_hba.conf", &format!("local all all trust\n{lines}\n"));
+    }
+
+    /// A file in the data folder that only the server's user can read.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.data().join(name);
+        std::fs::write(&path, text).expect("the data folder can be written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("it is ours");
+        self.give(&path);
+    }
+
+    /// Makes a file or folder the server's own.
+    pub fn give(&self, path: &Path) {
+        if let Some(user) = programs::owner() {
+            programs::run(Command::new("chown").arg("-R").arg(user).arg(path));
         }
     }
 

@@ -66,6 +66,10 @@ pub enum Error {
     /// Another process holds this store.
     #[error("{0}")]
     Busy(String),
+    /// The database cannot be reached, or cannot be used for now: the same call may succeed later. Says what
+    /// to do.
+    #[error("{0}")]
+    Away(String),
     /// The database failed.
     #[error("the database failed while {doing}")]
     Database {

@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod contract;
 mod desk;
 mod migration;
+mod outage;
 mod packing;
 pub mod postgres;
 pub mod rows;

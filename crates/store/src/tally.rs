@@ -70,9 +70,3 @@ pub(crate) fn report(took: Duration, units: usize, tally: Tally) {
         }
     }
 }
-
-/// Tells the metrics and the log of one that did not.
-pub(crate) fn report_failure(error: &dyn std::fmt::Display) {
-    tracing::warn!(%error, "a transaction failed");
-    metrics::counter!("holdfast_store_commit_failures_total").increment(1);
-}

@@ -2,6 +2,7 @@
 
 mod containers;
 mod crash;
+mod database;
 mod disk;
 mod flow;
 mod functions;

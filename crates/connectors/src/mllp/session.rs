@@ -297,7 +297,8 @@ impl Session {
     fn not_stored(&self, refused: &Refused) -> End {
         self.meters.refused.increment(1);
         self.fault(&refused.to_string());
-        tracing::warn!(connection = %self.context.name, peer = %self.peer, %refused,
+        // Whoever refused says why, once; a partner that comes again and again must not fill the log.
+        tracing::debug!(connection = %self.context.name, peer = %self.peer, %refused,
             "socket closed without an answer: the partner has to send again");
         End::Ours
     }

@@ -70,7 +70,7 @@ impl TimerSource {
             match context.intake.accept(vec![received.clone()]).await.pop() {
                 Some(Ok(_)) => return,
                 Some(Err(refused)) => {
-                    tracing::warn!(connection = %context.name, %refused, "timer message not stored, trying again");
+                    tracing::debug!(connection = %context.name, %refused, "timer message not stored, trying again");
                     *context.status.last_fault.lock() = Some(refused.to_string());
                 }
                 None => return,

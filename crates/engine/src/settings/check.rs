@@ -32,6 +32,19 @@ pub(super) fn check(settings: &Settings) -> Vec<(&'static str, Problem)> {
         "store.backend is `postgres`, but store.url does not say where the database is".to_owned(),
         "write postgres://user@host:port/database",
     );
+    let durability = settings.store.durability.as_str();
+    refuse(
+        "store.durability",
+        !["standard", "strict"].contains(&durability),
+        format!("store.durability `{durability}` is not known"),
+        "use `standard` or `strict`",
+    );
+    refuse(
+        "store.commit_seconds",
+        !(1..=600).contains(&settings.store.commit_seconds),
+        "store.commit_seconds is out of range".to_owned(),
+        "use 1 to 600; 10 is right where commits take less than a second",
+    );
     refuse(
         "store.segment_mb",
         settings.store.segment_mb < 1,

@@ -154,6 +154,7 @@ impl Door {
         tokio::spawn(async move {
             let results = committed.await;
             let durable = door.core.stages.took(Step::AcceptCommit, begun, count);
+            door.core.storing.note(&results);
             let _ = answer.send(door.committed(prepared, results, durable));
         });
         answered
@@ -198,7 +199,15 @@ impl Door {
             store::CommitError::Fenced | store::CommitError::Unknown(_) => self.core.fail(&error.to_string()),
             _ => {}
         }
-        tracing::warn!(connection = %self.lane.name, %error, "messages were not stored and not answered");
+        match error {
+            // The store said so once for everybody.
+            store::CommitError::Unavailable(_) => {
+                tracing::debug!(connection = %self.lane.name, %error, "messages were not stored and not answered");
+            }
+            _ => {
+                tracing::warn!(connection = %self.lane.name, %error, "messages were not stored and not answered");
+            }
+        }
         Refused(error.to_string())
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod pace;
 pub(crate) mod route;
 pub(crate) mod verdicts;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -145,22 +146,38 @@ impl Core {
     where
         F: Future<Output = Result<R, store::Error>>,
     {
-        let mut warned = false;
+        let mut waiting = None;
         loop {
             match read().await {
                 Ok(value) => return Ok(value),
                 Err(error) => {
-                    if !std::mem::replace(&mut warned, true) {
-                        let error = anyhow_chain(&error);
-                        tracing::error!(
-                            what,
-                            error,
-                            "the store cannot be read; the lane waits and tries again"
-                        );
-                    }
+                    waiting.get_or_insert_with(|| {
+                        WaitingReader::begin(&self.waiting_readers, what, &anyhow_chain(&error))
+                    });
                     self.pause(std::time::Duration::from_millis(500)).await?;
                 }
             }
+        }
+    }
+}
+
+/// A lane that waits for the store. The first of them says so, the last to go on says that; in between
+/// thousands may wait without a line.
+struct WaitingReader<'a>(&'a AtomicUsize);
+
+impl WaitingReader<'_> {
+    fn begin<'a>(all: &'a AtomicUsize, what: &str, error: &str) -> WaitingReader<'a> {
+        if all.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::error!(what, error, "the store cannot be read; lanes wait and try again");
+        }
+        WaitingReader(all)
+    }
+}
+
+impl Drop for WaitingReader<'_> {
+    fn drop(&mut self) {
+        if self.0.fetch_sub(1, Ordering::Relaxed) == 1 {
+            tracing::info!("no lane waits to read the store any more");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use engine::settings::{self, Overrides};
@@ -49,6 +50,9 @@ impl Args {
         overrides
     }
 }
+
+/// Between two attempts to reach a database that is away.
+const START_RETRY: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
@@ -133,8 +137,12 @@ async fn open_store(args: &Args, settings: &Settings) -> anyhow::Result<Arc<dyn 
         options.node.clone_from(&settings.node.id);
         options.segment_bytes_max = chosen.segment_mb << 20;
         options.compress = chosen.compression;
-        let store = tokio::task::spawn_blocking(move || store::postgres::open(options)).await??;
-        return Ok(Arc::new(store));
+        options.plaintext = chosen.plaintext;
+        options.commit_patience = Duration::from_secs(chosen.commit_seconds);
+        if chosen.durability == "strict" {
+            options.durability = store::postgres::Durability::Strict;
+        }
+        return open_postgres(options).await;
     }
     // Relative to the config repository, unless the command line says otherwise.
     let directory = match &args.data {
@@ -152,6 +160,38 @@ async fn open_store(args: &Args, settings: &Settings) -> anyhow::Result<Arc<dyn 
     options.compress = chosen.compression;
     let store = tokio::task::spawn_blocking(move || store::sqlite::open(options)).await??;
     Ok(Arc::new(store))
+}
+
+/// Opens the store in a database, waiting for as long as that is away: after a power cut the node is often up
+/// before its database. A signal ends the wait.
+async fn open_postgres(options: store::postgres::Options) -> anyhow::Result<Arc<dyn store::Store>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut told = false;
+    loop {
+        let options = options.clone();
+        let away = match tokio::task::spawn_blocking(move || store::postgres::open(options)).await? {
+            Ok(store) => {
+                if told {
+                    tracing::info!("the database is there: the node starts");
+                }
+                return Ok(Arc::new(store));
+            }
+            Err(store::Error::Away(reason)) => reason,
+            Err(error) => return Err(error.into()),
+        };
+        if !std::mem::replace(&mut told, true) {
+            tracing::error!(
+                reason = away,
+                "the node cannot start yet: it waits for its database"
+            );
+        }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = tokio::time::sleep(START_RETRY) => continue,
+        }
+        anyhow::bail!("stopped while it waited for its database: {away}");
+    }
 }
 
 /// Waits for a signal (`None`) or for the node's own failure (its reason).

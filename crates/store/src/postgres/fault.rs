@@ -25,7 +25,7 @@ pub(super) fn state(error: &Driver) -> Option<String> {
 pub(super) fn state_of(error: &Error) -> Option<String> {
     match error {
         Error::Database { source, .. } => state(source.downcast_ref::<Driver>()?),
-        Error::Refused(_) | Error::Busy(_) => None,
+        Error::Refused(_) | Error::Busy(_) | Error::Away(_) => None,
     }
 }
 
@@ -76,22 +76,74 @@ fn advice(state: &str, said: &str) -> String {
     format!("{advice}; writing goes on by itself ({said}, SQLSTATE {state})")
 }
 
-/// Why a connection could not be made, and what to do.
-pub(super) fn connecting(place: &str, error: &Driver) -> String {
-    let text = match (state(error).as_deref(), error) {
-        (Some("28P01" | "28000"), _) => {
-            "refuses the log-in: check user and password (HOLDFAST_STORE__PASSWORD or PGPASSWORD) and pg_hba.conf"
-        }
-        (Some("3D000"), _) => "has no such database: create it",
-        (Some("53300"), _) => "takes no more connections: close some, or raise max_connections",
-        (Some("57P03"), _) => "is starting up or shutting down: wait for it",
-        (_, Driver::Tls(_)) => {
-            "cannot be reached over TLS: give its certificate authority with ?sslrootcert=, or its right host name"
-        }
-        (Some(_), _) => "refuses the connection: look at its log",
-        _ => "does not answer: start it, or correct store.url",
+/// Why a connection could not be made, what to do, and whether it may succeed later without it.
+pub(super) fn connecting(place: &str, error: &Driver) -> Error {
+    let (text, lasting) = match (state(error).as_deref(), error) {
+        (Some("28P01" | "28000"), _) => (
+            "refuses the log-in: check user, password (HOLDFAST_STORE__PASSWORD or PGPASSWORD) or client certificate, and \
+             pg_hba.conf",
+            true,
+        ),
+        (Some("3D000"), _) => ("has no such database: create it", true),
+        (Some("53300"), _) => (
+            "takes no more connections: close some, or raise max_connections",
+            false,
+        ),
+        (Some("57P03"), _) => ("is starting up or shutting down: wait for it", false),
+        (Some(_), _) => ("refuses the connection: look at its log", false),
+        (None, error) => match tls(error) {
+            Some(text) => (text, true),
+            None => ("does not answer: start it, or correct store.url", false),
+        },
     };
-    format!("the database at {place} {text} ({error})")
+    let text = format!("the database at {place} {text} ({error})");
+    if lasting {
+        Error::Refused(text)
+    } else {
+        Error::Away(text)
+    }
+}
+
+/// What is wrong with TLS, if that is what failed.
+fn tls(error: &Driver) -> Option<&'static str> {
+    let source: &(dyn std::error::Error + 'static) = match error {
+        // What rustls says of a certificate comes as a failure of the socket.
+        Driver::Io(error) => error.get_ref()?,
+        Driver::Tls(error) => match error.downcast_ref::<rustls::Error>() {
+            Some(error) => error,
+            None => {
+                return Some(
+                    "does not offer TLS: switch `ssl` on there, with a certificate for this host name",
+                );
+            }
+        },
+        _ => return None,
+    };
+    let source = source.downcast_ref::<rustls::Error>()?;
+    Some(match source {
+        rustls::Error::InvalidCertificate(fault) => certificate(fault),
+        rustls::Error::AlertReceived(_) => {
+            "does not accept this node's certificate: give one that its authority signed, with sslcert= and sslkey="
+        }
+        _ => "and this node do not agree on TLS: look at the database's log",
+    })
+}
+
+fn certificate(fault: &rustls::CertificateError) -> &'static str {
+    use rustls::CertificateError as Fault;
+    match fault {
+        Fault::UnknownIssuer | Fault::BadSignature => {
+            "shows a certificate of an authority that is not trusted here: give the right one with sslrootcert="
+        }
+        Fault::NotValidForName | Fault::NotValidForNameContext { .. } => {
+            "shows a certificate for other host names: write one of those into store.url, or have this one certified"
+        }
+        Fault::Expired | Fault::ExpiredContext { .. } => "shows a certificate that has expired: renew it",
+        Fault::NotValidYet | Fault::NotValidYetContext { .. } => {
+            "shows a certificate that is not valid yet: check the clocks of both machines"
+        }
+        _ => "shows a certificate that cannot be used",
+    }
 }
 
 /// Wraps a driver's error in what this layer was doing.

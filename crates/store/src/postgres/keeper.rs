@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::link::{Link, Purpose};
 use super::store::Shared;
 use super::tables::Tables;
-use super::{seal, segment};
+use super::{seal, segment, settle};
 use crate::Error;
 use crate::segments::View;
 
@@ -52,10 +52,16 @@ impl Keeper {
             match task {
                 Ok(Task::KeepHouse) | Err(RecvTimeoutError::Timeout) => {
                     let done = self.keep_house();
-                    self.overdue = done.is_err();
-                    if let Err(error) = done {
-                        tracing::warn!(%error, "housekeeping of the store failed; it is tried again");
-                        self.link = None;
+                    let before = std::mem::replace(&mut self.overdue, done.is_err());
+                    match done {
+                        Err(error) if !before => {
+                            let reason = settle::reason(&error);
+                            tracing::warn!(reason, "housekeeping of the store failed; it is tried again");
+                            self.link = None;
+                        }
+                        Err(_) => self.link = None,
+                        Ok(()) if before => tracing::info!("housekeeping of the store works again"),
+                        Ok(()) => {}
                     }
                 }
                 Ok(Task::Stop) | Err(RecvTimeoutError::Disconnected) => break,
@@ -67,7 +73,11 @@ impl Keeper {
     }
 
     fn connected(&mut self) -> Result<&mut Link, Error> {
-        if !self.link.as_ref().is_some_and(Link::is_whole) {
+        if !self
+            .link
+            .as_mut()
+            .is_some_and(|link| link.is_whole() && link.still_answers())
+        {
             self.link = Some(Link::open(
                 &self.shared.target,
                 &self.shared.options.node,

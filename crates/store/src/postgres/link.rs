@@ -2,7 +2,7 @@
 //! and reads to the end on the caller's thread. No call is ever cancelled half way; one that takes too long
 //! costs the connection.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx_core::arguments::Arguments;
 use sqlx_core::connection::{ConnectOptions, Connection};
@@ -18,13 +18,19 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::durability;
 use super::fault;
-use super::options::Target;
+use super::target::{Place, Reached, Target};
 use crate::Error;
 
 /// How long making a connection may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
-/// How long anything but a commit may take: building an index, counting a segment.
+/// How long a step of the housekeeping may take: building an index, counting a segment.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// How long a read may take. A network that swallows everything stops a lane no longer than this.
+const READER_PATIENCE: Duration = Duration::from_secs(60);
+/// A connection that was used within this time is not asked whether it still works, and how long it may take
+/// to say so.
+const IDLE_UNASKED: Duration = Duration::from_secs(5);
+const PING_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a small transaction of the writer may take beside its commits.
 const WRITER_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -80,11 +86,46 @@ pub(super) struct Link {
     patience: Duration,
     /// The server's process, to be ended when it hangs.
     pub(super) backend: i32,
+    /// When it answered last, or failed to.
+    used: Instant,
+}
+
+/// What a server says of itself and of the session.
+struct Standing {
+    backend: i32,
+    /// It is a standby.
+    follows: bool,
+    read_only: bool,
+    timeline: u32,
+}
+
+fn late(patience: Duration) -> Driver {
+    Driver::Io(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        format!("no answer within {} s", patience.as_secs()),
+    ))
+}
+
+/// The driver names its cryptography, except where a certificate is checked without the host name: there
+/// rustls takes the process's, and panics if several are linked in and none was chosen.
+fn choose_cryptography() {
+    // That one is chosen already is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
 impl Link {
-    /// Connects, sets the session up and, for a writing one, checks that a commit will be durable.
+    /// Connects to the primary, sets the session up and, for a writing one, checks that a commit will be
+    /// durable.
     pub(super) fn open(target: &Target, node: &str, purpose: Purpose) -> Result<Link, Error> {
+        let connect = |place: &Place| Link::open_at(place, target, node, purpose);
+        match purpose {
+            Purpose::Write => target.reach_newest(connect),
+            Purpose::Keep | Purpose::Read => target.reach(connect),
+        }
+    }
+
+    fn open_at(place: &Place, target: &Target, node: &str, purpose: Purpose) -> Result<Reached<Link>, Error> {
+        choose_cryptography();
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -92,37 +133,87 @@ impl Link {
                 doing: "preparing a connection",
                 source: Box::new(source),
             })?;
-        let options = target
+        let options = place
             .options
             .clone()
             .application_name(&session_name(purpose, None, node));
         let connection = runtime.block_on(async {
             match tokio::time::timeout(CONNECT_PATIENCE, options.connect()).await {
                 Ok(connection) => connection,
-                Err(_) => Err(Driver::Io(std::io::ErrorKind::TimedOut.into())),
+                Err(_) => Err(late(CONNECT_PATIENCE)),
             }
         });
-        let connection =
-            connection.map_err(|error| Error::Refused(fault::connecting(&target.place, &error)))?;
+        let connection = connection.map_err(|error| fault::connecting(&place.name, &error))?;
         let mut link = Link {
             runtime: Some(runtime),
             connection: Some(connection),
-            patience: match purpose {
-                Purpose::Write => WRITER_PATIENCE,
-                Purpose::Keep | Purpose::Read => PATIENCE,
-            },
+            patience: CONNECT_PATIENCE,
             backend: 0,
+            used: Instant::now(),
         };
         link.script(purpose.settings())
             .map_err(fault::database("setting a session up"))?;
-        link.backend = link
-            .row("SELECT pg_backend_pid()", PgArguments::default())
-            .and_then(|row| row.try_get(0))
-            .map_err(fault::database("setting a session up"))?;
-        if purpose == Purpose::Write {
-            durability::check(&mut link, &target.place)?;
+        let standing = link.standing().map_err(fault::database("setting a session up"))?;
+        link.backend = standing.backend;
+        let unfit = |what: &str| {
+            Err(Error::Away(format!(
+                "the database at {} is {what}: point store.url at the primary",
+                place.name
+            )))
+        };
+        if standing.follows {
+            return unfit("a standby, and so read-only");
         }
-        Ok(link)
+        // Of several servers one that can be written to; the only one can at least be read.
+        if standing.read_only && purpose == Purpose::Write && target.has_several() {
+            return unfit("read-only (default_transaction_read_only is on)");
+        }
+        link.patience = match purpose {
+            Purpose::Write => WRITER_PATIENCE,
+            Purpose::Read => READER_PATIENCE,
+            Purpose::Keep => PATIENCE,
+        };
+        if purpose == Purpose::Write {
+            durability::check(&mut link, target, &place.name)?;
+        }
+        Ok(Reached {
+            link,
+            timeline: standing.timeline,
+        })
+    }
+
+    fn standing(&mut self) -> Result<Standing, Driver> {
+        const TIMELINE: &str = "CASE WHEN pg_is_in_recovery() THEN 0 ELSE
+            ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::integer END";
+        let ask = |timeline: &str| {
+            format!(
+                "SELECT pg_backend_pid(), pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on', {timeline}"
+            )
+        };
+        let row = match self.row(AssertSqlSafe(ask(TIMELINE)), PgArguments::default()) {
+            // A service that hides its log has no timelines to show.
+            Err(error) if fault::state(&error).is_some() => {
+                self.row(AssertSqlSafe(ask("0")), PgArguments::default())?
+            }
+            other => other?,
+        };
+        let timeline: i32 = row.try_get(3)?;
+        Ok(Standing {
+            backend: row.try_get(0)?,
+            follows: row.try_get(1)?,
+            read_only: row.try_get(2)?,
+            timeline: timeline.unsigned_abs(),
+        })
+    }
+
+    /// Whether the server still answers; asked only of a connection that lay idle for a while, since a
+    /// network may have forgotten it without a word.
+    pub(super) fn still_answers(&mut self) -> bool {
+        if self.used.elapsed() < IDLE_UNASKED {
+            return true;
+        }
+        self.rows_within(PING_PATIENCE, "SELECT 1", PgArguments::default())
+            .is_ok()
     }
 
     fn wait<T>(
@@ -135,6 +226,7 @@ impl Link {
             return Err(broken());
         };
         let answer = runtime.block_on(async { tokio::time::timeout(patience, ask(&mut connection)).await });
+        self.used = Instant::now();
         match answer {
             Ok(answer) => {
                 // A connection that failed is out of step: it is not used again.
@@ -143,10 +235,7 @@ impl Link {
                 }
                 answer
             }
-            Err(_) => Err(Driver::Io(std::io::Error::new(
-                std::io::ErrorKind::TimedOut,
-                format!("no answer within {} s", patience.as_secs()),
-            ))),
+            Err(_) => Err(late(patience)),
         }
     }
 

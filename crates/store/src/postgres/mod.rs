@@ -33,10 +33,12 @@ mod segment;
 mod settle;
 mod store;
 mod tables;
+mod target;
+mod url;
 mod writer;
 
 pub use ceiling::ceiling;
 pub use figures::{ServerFigures, server_figures};
 pub use open::open;
-pub use options::Options;
+pub use options::{Durability, Options};
 pub use store::PostgresStore;

@@ -30,19 +30,21 @@ fn make(options: Options) -> Result<PostgresStore, Error> {
     let target = options.target()?;
     if target.unverified {
         tracing::warn!(
-            place = target.place,
-            "the database's certificate is not checked: whoever sits between could read and change messages; use \
-             sslmode=verify-full"
+            place = target.name(),
+            "the database's certificate and host name are not checked: whoever sits between could read and change \
+             messages; use sslmode=verify-full"
         );
     }
     let now = options.clock.now();
     let link = Link::open(&target, &options.node, Purpose::Write)?;
     // Making tables may wait for another process that does the same.
     let mut maker = Link::open(&target, &options.node, Purpose::Keep)?;
-    migrate::run(&mut maker, &target.place, now)?;
+    migrate::run(&mut maker, &target.name(), now)?;
     segment::open_first(&mut maker, now)?;
     maker.close();
     let shared = Arc::new(Shared::new(options, target));
+    // A server with too few connections left shows now, not at the first read.
+    shared.readers.with(|_| Ok(()))?;
     let (keeper, tasks) = mpsc::channel();
     let keeping = Keeper::new(Arc::clone(&shared));
     let keeper_thread = spawn("store-keeper", move || keeping.run(&tasks))?;

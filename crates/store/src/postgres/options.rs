@@ -1,7 +1,6 @@
 //! What an embedder may choose, and where the database is.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,8 @@ use sqlx_core::Url;
 use sqlx_core::connection::ConnectOptions;
 use sqlx_postgres::{PgConnectOptions, PgSslMode};
 
+use super::target::{Place, Target};
+use super::url;
 use crate::Error;
 
 /// Statements that a connection keeps prepared: some thirty texts for each segment that it reads.
@@ -20,7 +21,7 @@ const STATEMENTS_KEPT: usize = 200;
 #[derive(Clone)]
 pub struct Options {
     /// `postgres://user@host:port/database`, with `?sslmode=`, `sslrootcert=`, `sslcert=`, `sslkey=` where
-    /// needed. Never with a password.
+    /// needed. Several servers, of which the primary is used: `host1:port1,host2:port2`. Never with a password.
     pub url: String,
     /// The password; without it `PGPASSWORD`, then `~/.pgpass`.
     pub password: Option<String>,
@@ -34,13 +35,27 @@ pub struct Options {
     pub segment_age_max: Duration,
     /// Connections that reads may use at a time.
     pub readers_max: usize,
+    /// Whether a URL may ask for a connection to another machine without TLS.
+    pub plaintext: bool,
+    /// What a committed message must survive.
+    pub durability: Durability,
     /// A commit that takes longer than this counts as lost: the connection is dropped and the outcome
-    /// looked up.
+    /// looked up. So long does a network that swallows everything go unnoticed.
     pub commit_patience: Duration,
     /// Whether bodies are compressed before they are written. What was written is read either way.
     pub compress: bool,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
+}
+
+/// What a committed message must survive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// A crash of the database server. Standbys that are not waited for are said aloud.
+    #[default]
+    Standard,
+    /// A failover too: a server whose standbys are not waited for is refused.
+    Strict,
 }
 
 impl Options {
@@ -54,73 +69,76 @@ impl Options {
             segment_rows_max: 2_000_000,
             segment_age_max: Duration::from_secs(24 * 60 * 60),
             readers_max: 4,
-            commit_patience: Duration::from_secs(30),
             compress: true,
+            plaintext: false,
+            durability: Durability::Standard,
+            commit_patience: Duration::from_secs(10),
             clock: Arc::new(SystemClock),
         }
     }
 
-    /// The driver's options; refuses a URL that cannot be used, without repeating it.
+    /// Where to connect and how; refuses a URL that cannot be used, without repeating it.
     pub(super) fn target(&self) -> Result<Target, Error> {
-        let refuse = |why: &str| {
-            Error::Refused(format!(
-                "store.url cannot be used: {why}; write postgres://user@host:port/database"
-            ))
-        };
-        let url = Url::parse(&self.url).map_err(|error| refuse(&error.to_string()))?;
-        if !["postgres", "postgresql"].contains(&url.scheme()) {
-            return Err(refuse("it does not begin with postgres://"));
+        let mut places = Vec::new();
+        let mut unverified = false;
+        for (url, name) in url::part(&self.url)? {
+            let (options, verified) = self.driver_options(&url)?;
+            unverified |= !verified;
+            let name = match options.get_socket() {
+                Some(socket) => socket.display().to_string(),
+                None => name,
+            };
+            places.push(Place { options, name });
         }
-        let secret = url.password().is_some() || url.query_pairs().any(|(key, _)| key == "password");
-        if secret {
-            return Err(refuse(
-                "it holds a password, and this is no place for one: give it as HOLDFAST_STORE__PASSWORD or PGPASSWORD",
-            ));
+        Ok(Target::new(
+            places,
+            unverified,
+            self.commit_patience,
+            self.durability,
+        ))
+    }
+
+    /// The driver's options for one server, and whether nobody between can pass for it.
+    fn driver_options(&self, url: &Url) -> Result<(PgConnectOptions, bool), Error> {
+        url::check_files(url)?;
+        let options = PgConnectOptions::from_url(url).map_err(|error| url::refuse(&error.to_string()))?;
+        // An address in brackets is one to the URL only.
+        let host = options.get_host().trim_matches(['[', ']']).to_owned();
+        let local = options.get_socket().is_some() || url::is_loopback(&host);
+        let mut options = match options.get_socket() {
+            Some(_) => options,
+            None => options.host(&host),
         }
-        let options = PgConnectOptions::from_str(&self.url).map_err(|error| refuse(&error.to_string()))?;
-        let chosen = url
-            .query_pairs()
-            .any(|(key, _)| key == "sslmode" || key == "ssl-mode")
-            || std::env::var_os("PGSSLMODE").is_some();
-        let local = options.get_socket().is_some() || is_loopback(options.get_host());
-        let mut options = options
-            .statement_cache_capacity(STATEMENTS_KEPT)
-            .log_statements(LevelFilter::Off)
-            .log_slow_statements(LevelFilter::Off, Duration::ZERO);
-        if !chosen && !local {
-            options = options.ssl_mode(PgSslMode::VerifyFull);
-        }
+        .statement_cache_capacity(STATEMENTS_KEPT)
+        .log_statements(LevelFilter::Off)
+        .log_slow_statements(LevelFilter::Off, Duration::ZERO);
         if let Some(password) = &self.password {
             options = options.password(password);
         }
-        let verified = matches!(options.get_ssl_mode(), PgSslMode::VerifyFull);
-        let place = match options.get_socket() {
-            Some(socket) => socket.display().to_string(),
-            None => format!("{}:{}", options.get_host(), options.get_port()),
-        };
-        Ok(Target {
-            options,
-            place,
-            unverified: !verified && !local,
-        })
+        if local {
+            return Ok((options, true));
+        }
+        // Only the URL may choose: PGSSLMODE was set for other programs.
+        let chosen = url
+            .query_pairs()
+            .any(|(key, _)| key == "sslmode" || key == "ssl-mode");
+        if !chosen {
+            options = options.ssl_mode(PgSslMode::VerifyFull);
+        }
+        match options.get_ssl_mode() {
+            PgSslMode::VerifyFull => Ok((options, true)),
+            PgSslMode::VerifyCa | PgSslMode::Require => Ok((options, false)),
+            PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer if self.plaintext => {
+                Ok((options, false))
+            }
+            PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => Err(Error::Refused(
+                "store.url allows a connection without TLS (sslmode=disable, allow or prefer) to another machine: messages \
+                 could be read and changed on the way. Leave sslmode out, and give the server's authority with \
+                 sslrootcert=; or, where something else protects the way, set store.plaintext = true"
+                    .to_owned(),
+            )),
+        }
     }
-}
-
-/// Where and how to connect.
-#[derive(Clone)]
-pub(super) struct Target {
-    pub(super) options: PgConnectOptions,
-    /// Host and port, for a person.
-    pub(super) place: String,
-    /// Whoever sits between could pass for the database.
-    pub(super) unverified: bool,
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_matches(['[', ']']);
-    host == "localhost"
-        || host.starts_with('/')
-        || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 impl fmt::Debug for Options {
@@ -142,7 +160,7 @@ mod tests {
     use super::*;
 
     fn mode(url: &str) -> PgSslMode {
-        Options::new(url).target().unwrap().options.get_ssl_mode()
+        Options::new(url).target().unwrap().first().get_ssl_mode()
     }
 
     #[test]
@@ -166,16 +184,42 @@ mod tests {
         let target = Options::new("postgres://app@localhost/holdfast?host=/run/postgresql")
             .target()
             .unwrap();
-        let socket = target.options.get_socket().map(|path| path.display().to_string());
+        let socket = target.first().get_socket().map(|path| path.display().to_string());
         assert_eq!(socket.as_deref(), Some("/run/postgresql"));
-        assert_eq!(target.place, "/run/postgresql");
+        assert_eq!(target.name(), "/run/postgresql");
         assert!(!target.unverified);
+    }
+
+    #[test]
+    fn plain_text_to_another_machine_needs_a_setting_of_its_own() {
+        for weak in ["disable", "allow", "prefer"] {
+            // The second of two servers counts as much as the first.
+            let url = format!("postgres://app@127.0.0.1,db.example.org/holdfast?sslmode={weak}");
+            let Err(Error::Refused(text)) = Options::new(&url).target() else {
+                panic!("{url} was taken");
+            };
+            assert!(text.contains("store.plaintext"), "{text}");
+            let mut options = Options::new(&url);
+            options.plaintext = true;
+            assert!(options.target().unwrap().unverified);
+        }
+        let local = Options::new("postgres://app@127.0.0.1/holdfast?sslmode=disable");
+        assert!(!local.target().unwrap().unverified);
+    }
+
+    #[test]
+    fn an_address_in_brackets_is_connected_to_without_them() {
+        let target = Options::new("postgres://app@[2001:db8::1]/holdfast")
+            .target()
+            .unwrap();
+        assert_eq!(target.first().get_host(), "2001:db8::1");
     }
 
     #[test]
     fn a_password_in_the_url_is_refused_and_not_repeated() {
         for url in [
             "postgres://app:hunter2@db/holdfast",
+            "postgres://app:hunter2@one,two/holdfast",
             "postgres://app@db/holdfast?password=hunter2",
         ] {
             let Err(Error::Refused(text)) = Options::new(url).target() else {
@@ -195,6 +239,34 @@ mod tests {
                 panic!("{url} was taken");
             };
             assert!(text.contains("postgres://user@host"), "{text}");
+        }
+    }
+
+    #[test]
+    fn files_for_tls_that_are_missing_empty_or_open_to_all_are_named() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str, mode| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            path.display().to_string()
+        };
+        let empty = file("empty", "", 0o600);
+        let certificate = file("certificate", "-----BEGIN CERTIFICATE-----", 0o644);
+        let key = file("key", "-----BEGIN PRIVATE KEY-----", 0o644);
+        let cases = [
+            ("sslrootcert=/nowhere/ca.pem".to_owned(), "/nowhere/ca.pem"),
+            (format!("sslrootcert={empty}"), "no PEM block"),
+            (format!("sslcert={certificate}"), "together"),
+            (format!("sslcert={certificate}&sslkey={key}"), "chmod 600"),
+        ];
+        for (parameters, said) in cases {
+            let url = format!("postgres://app@db.example.org/holdfast?{parameters}");
+            let Err(Error::Refused(text)) = Options::new(url).target() else {
+                panic!("{parameters} was taken");
+            };
+            assert!(text.contains(said), "{text}");
         }
     }
 }

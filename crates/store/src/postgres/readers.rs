@@ -1,12 +1,13 @@
 //! Connections for reading: a few, each lent to one call at a time. A call that finds all of them lent
-//! waits. None is pinged before use; one that was lost while it lay idle costs its reader a second try.
+//! waits. One that lay idle for some seconds is asked first whether it still answers; one that was lost
+//! meanwhile costs its reader a second try.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::link::{Link, Purpose};
-use super::options::Target;
+use super::target::Target;
 use crate::Error;
 
 /// How long a call waits for a connection.
@@ -68,10 +69,15 @@ impl Readers {
             }
         }
         state.lent += 1;
-        if let Some(link) = state.idle.pop() {
-            return Ok(link);
-        }
+        let idle = state.idle.pop();
         drop(state);
+        if let Some(mut link) = idle {
+            if link.still_answers() {
+                return Ok(link);
+            }
+            // Those that lay beside it are no better.
+            self.clear();
+        }
         Link::open(&self.target, &self.node, Purpose::Read).inspect_err(|_| self.give_back(None))
     }
 

@@ -44,22 +44,28 @@ impl Writer {
         // Sessions of ours that may still hold the shard's row.
         let mut backends: Vec<i32> = self.link.take().map(|link| link.backend).into_iter().collect();
         self.claimed = false;
+        // What happened to this connection happened to those that lie idle; a network may say so for none.
+        self.shared.readers.clear();
         metrics::counter!("holdfast_store_commit_outcomes_looked_up_total").increment(1);
-        tracing::warn!(
-            reason = lost,
-            "the answer to a commit did not come; its rows are looked for"
-        );
+        let begun = Instant::now();
         let mut pause = PAUSE_MIN;
-        let mut told = String::new();
         loop {
             let why = match self.look(landmark, &mut backends) {
-                Ok(settled) => return settled,
+                Ok(settled) => {
+                    let seconds = begun.elapsed().as_secs_f32();
+                    let found = matches!(settled, Settled::Written);
+                    tracing::warn!(
+                        reason = lost,
+                        found,
+                        seconds,
+                        "the answer to a commit did not come; its rows were looked for"
+                    );
+                    return settled;
+                }
                 Err(error) => reason(&error),
             };
-            if told != why {
-                tracing::warn!(reason = why, "the outcome of a commit cannot be found out yet");
-                told.clone_from(&why);
-            }
+            self.outage
+                .refused(&format!("{why}; the commit in flight got no answer ({lost})"));
             if !self.refuse_meanwhile(commands, pause, &why) {
                 return Settled::GivenUp(format!("{lost}; looking for its rows: {why}"));
             }
@@ -168,7 +174,7 @@ fn is_lock_timeout(error: &Error) -> bool {
     fault::state_of(error).as_deref() == Some("55P03")
 }
 
-fn reason(error: &Error) -> String {
+pub(super) fn reason(error: &Error) -> String {
     match error {
         Error::Database { doing, source } => format!("{doing}: {source}"),
         other => other.to_string(),

@@ -9,9 +9,10 @@ use model::{Body, MessageId, NameId, RowId, SendId, Term};
 use parking_lot::Mutex;
 
 use super::link::Link;
-use super::options::{Options, Target};
+use super::options::Options;
 use super::readers::Readers;
 use super::tables::Tables;
+use super::target::Target;
 use super::{control, integrity, retention, segment};
 use crate::desk::{Answers, Command, Desk};
 use crate::segments::retention::{Findings, RetentionRules, Retired, SegmentInfo};
@@ -60,7 +61,7 @@ pub struct PostgresStore {
 impl std::fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PostgresStore")
-            .field("place", &self.shared.target.place)
+            .field("place", &self.shared.target.name())
             .finish_non_exhaustive()
     }
 }

@@ -26,8 +26,9 @@ use super::settle::Settled;
 use super::store::Shared;
 use super::{control, segment};
 use crate::desk::{Answers, Command, Job, gather};
+use crate::outage::Outage;
 use crate::packing::Packed;
-use crate::tally::{report, report_failure};
+use crate::tally::report;
 use crate::{CommitError, Error, Receipt};
 
 /// After a failed attempt to connect, calls are refused without another one for this long.
@@ -63,6 +64,7 @@ pub(super) struct Writer {
     keeper: Sender<Task>,
     keeper_thread: Option<JoinHandle<()>>,
     rotate_not_before: i64,
+    pub(super) outage: Outage,
 }
 
 /// Why a batch was not written.
@@ -93,6 +95,7 @@ impl Writer {
             keeper,
             keeper_thread: Some(keeper_thread),
             rotate_not_before: i64::MIN,
+            outage: Outage::default(),
         }
     }
 
@@ -323,7 +326,9 @@ impl Writer {
                 }
             }
             Failure::End(end) => {
-                report_failure(&end);
+                if !matches!(end, CommitError::Fenced) {
+                    self.outage.refused(&reason(&end));
+                }
                 outcomes.extend(units.iter().map(|_| Err(end.clone())));
             }
         }
@@ -361,6 +366,7 @@ impl Writer {
             open.bytes += batch.bytes;
         }
         report(begun.elapsed(), written, batch.tally);
+        self.outage.over();
         Ok(answers)
     }
 
@@ -413,7 +419,7 @@ impl Writer {
         let (sql, values) = batch
             .statement(lead, &mut open.statements)
             .map_err(|error| fault::trouble(&error))?;
-        let patience = self.shared.options.commit_patience;
+        let patience = self.shared.target.commit_patience;
         let warnings = self.warnings.get_or_insert_with(Warnings::new);
         let (rows, warning) = warnings.during(|| link.rows_within(patience, AssertSqlSafe(sql), values));
         let rows = rows.map_err(|error| fault::trouble(&error))?;
@@ -504,6 +510,14 @@ impl Writer {
         if let Some(link) = self.link.take() {
             link.close();
         }
+    }
+}
+
+/// Why nothing was written, without what every such error begins with.
+fn reason(end: &CommitError) -> String {
+    match end {
+        CommitError::Unavailable(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 

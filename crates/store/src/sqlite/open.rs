@@ -80,6 +80,7 @@ pub fn open(options: Options) -> Result<SqliteStore, Error> {
         written_since_checkpoint: 0,
         written_since_measured: 0,
         rotate_not_before: i64::MIN,
+        outage: crate::outage::Outage::default(),
         lock,
     };
     let (commands, queue) = mpsc::channel();

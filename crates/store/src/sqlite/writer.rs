@@ -20,9 +20,10 @@ use super::keeper::Task;
 use super::segment;
 use super::store::Shared;
 use crate::desk::{Answers, Command, Job, gather};
+use crate::outage::Outage;
 use crate::packing::Packed;
 use crate::segments::catalog::Segment;
-use crate::tally::{KINDS, Tally, report, report_failure};
+use crate::tally::{KINDS, Tally, report};
 use crate::{CommitError, Error, Receipt};
 
 /// The keeper is asked to checkpoint each time this much was written.
@@ -48,6 +49,7 @@ pub(super) struct Writer {
     pub(super) written_since_checkpoint: u64,
     pub(super) written_since_measured: u64,
     pub(super) rotate_not_before: i64,
+    pub(super) outage: Outage,
     /// Held for as long as this thread lives.
     pub(super) lock: File,
 }
@@ -186,6 +188,7 @@ impl Writer {
                 self.written_since_checkpoint += bytes;
                 self.written_since_measured += bytes;
                 report(begun.elapsed(), units, written.tally);
+                self.outage.over();
                 for (job, answers) in jobs.into_iter().zip(written.answers) {
                     let _ = job.reply.send(answers);
                 }
@@ -200,7 +203,7 @@ impl Writer {
             Err(Failure::Unavailable(text)) => CommitError::Unavailable(text),
             Err(Failure::Poison) => CommitError::Unavailable("a unit could not be set aside".to_owned()),
         };
-        report_failure(&error);
+        self.outage.refused(&error);
         for job in jobs {
             let _ = job.reply.send(vec![Err(error.clone()); job.units.len()]);
         }

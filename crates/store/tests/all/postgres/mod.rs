@@ -1,11 +1,15 @@
 //! The PostgreSQL backend: the same promises as every other, and what only a server can do to it.
 
 mod conformance;
+mod connections;
 mod crash;
 mod disk_full;
+mod failover;
 mod fence;
+mod network;
 mod outages;
 mod refusals;
 mod retention;
 mod support;
+mod tls;
 mod unknown;

@@ -1,33 +1,14 @@
 //! The database goes and comes back: everybody is told so, nothing is lost, nothing is there twice.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
 use model::MessageId;
 use store::{CommitError, Error, Store, Unit};
 
-use super::support::{Led, open, options, until};
+use super::support::{Led, open, options, until, write_on};
 use crate::support::block_on;
-
-/// Callers that write as an engine does: the next unit after the last one's answer, the same one again while
-/// the store cannot write.
-async fn write_on(led: &Led, caller: usize, stop: &AtomicBool) -> (Vec<MessageId>, usize) {
-    let (mut kept, mut refused) = (Vec::new(), 0);
-    while !stop.load(Ordering::Relaxed) {
-        let entry = led.message(1, &format!("{caller}-{}", kept.len()));
-        let unit = Unit::one(entry);
-        loop {
-            match led.store.submit(led.term, vec![unit.clone()]).await.remove(0) {
-                Ok(receipt) => break kept.push(MessageId(receipt.rows[0])),
-                Err(CommitError::Unavailable(_)) => refused += 1,
-                Err(other) => panic!("{other}"),
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-    (kept, refused)
-}
 
 #[test]
 fn a_database_that_crashes_under_load_loses_nothing_and_repeats_nothing() {
@@ -35,8 +16,8 @@ fn a_database_that_crashes_under_load_loses_nothing_and_repeats_nothing() {
     let database = server.database();
     block_on(async {
         let led = Led::open(options(&database.url(), Some(200))).await;
-        let stop = AtomicBool::new(false);
-        let callers = join_all((0..8).map(|caller| write_on(&led, caller, &stop)));
+        let (stop, written) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let callers = join_all((0..8).map(|caller| write_on(&led, caller, &stop, &written)));
         let trouble = async {
             for _ in 0..3 {
                 tokio::time::sleep(Duration::from_millis(400)).await;
@@ -99,7 +80,7 @@ fn while_the_database_is_down_calls_are_told_what_to_do_and_later_ones_succeed()
         assert!(led.store.census().await.is_err());
         let refused = open(options(&database.url(), None)).await.unwrap_err();
         assert!(
-            matches!(&refused, Error::Refused(text) if text.contains(&place) && text.contains("start it")),
+            matches!(&refused, Error::Away(text) if text.contains(&place) && text.contains("start it")),
             "{refused}"
         );
         server.start_again();

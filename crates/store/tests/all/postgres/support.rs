@@ -1,6 +1,7 @@
 //! What the tests of this backend share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -31,16 +32,52 @@ pub(super) async fn open(options: Options) -> Result<PostgresStore, Error> {
         .unwrap()
 }
 
-/// Waits for a condition, up to twenty seconds.
+/// Waits for a condition, up to a minute.
 pub(super) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !condition().await {
         assert!(
-            begun.elapsed() < Duration::from_secs(20),
+            begun.elapsed() < Duration::from_secs(60),
             "waited in vain until {what}"
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Callers that write as an engine does: the next unit after the last one's answer, the same one again while
+/// the store cannot write. `written` counts the units of all.
+pub(super) async fn write_on(
+    led: &Led,
+    caller: usize,
+    stop: &AtomicBool,
+    written: &AtomicUsize,
+) -> (Vec<MessageId>, usize) {
+    let (mut kept, mut refused) = (Vec::new(), 0);
+    while !stop.load(Ordering::Relaxed) {
+        let entry = led.message(1, &format!("{caller}-{}", kept.len()));
+        let unit = Unit::one(entry);
+        loop {
+            match led.store.submit(led.term, vec![unit.clone()]).await.remove(0) {
+                Ok(receipt) => {
+                    written.fetch_add(1, Ordering::Relaxed);
+                    break kept.push(MessageId(receipt.rows[0]));
+                }
+                Err(CommitError::Unavailable(_)) => refused += 1,
+                Err(other) => panic!("{other}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    (kept, refused)
+}
+
+/// Shows that the store holds exactly the messages that were acknowledged.
+pub(super) async fn holds_exactly(led: &Led, kept: &[MessageId]) {
+    let found = led.store.messages_for_work(kept).await.unwrap();
+    let lost = found.iter().filter(|work| work.is_none()).count();
+    assert_eq!(lost, 0, "lost receipts");
+    assert_eq!(led.store.census().await.unwrap().messages, kept.len() as u64);
+    assert_eq!(led.store.check_integrity().await.unwrap(), Vec::<String>::new());
 }
 
 /// From now on, appending a message with the control id `slow` to the first segment takes so long.
@@ -84,9 +121,13 @@ impl Led {
     }
 
     pub(super) fn large_message(&self, size: usize) -> Entry {
+        self.message_of(crate::support::noise(size))
+    }
+
+    pub(super) fn message_of(&self, body: Vec<u8>) -> Entry {
         let mut entry = self.message(1, "large");
         if let Entry::Message(message) = &mut entry {
-            message.body = Body::from(crate::support::noise(size));
+            message.body = Body::from(body);
         }
         entry
     }

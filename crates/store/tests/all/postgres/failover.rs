@@ -1,0 +1,141 @@
+//! The primary is lost and its standby takes over: what was acknowledged is there, writing goes on by itself,
+//! and the old primary is not written to when it comes back.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use futures::future::{join, join_all};
+use model::MessageId;
+use pgtest::{Relay, Server};
+use store::postgres::Durability;
+use store::{CommitError, Error, Store, Unit};
+
+use super::support::{Led, holds_exactly, open, options, until, write_on};
+use crate::support::block_on;
+
+/// Calls to write, with `trouble` in the middle; what was acknowledged.
+async fn under_load(led: &Led, trouble: impl FnOnce()) -> Vec<MessageId> {
+    let (stop, written) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let more = async |count: usize| {
+        let goal = written.load(Ordering::Relaxed) + count;
+        until("units are written", async || {
+            written.load(Ordering::Relaxed) >= goal
+        })
+        .await;
+    };
+    let callers = join_all((0..8).map(|caller| write_on(led, caller, &stop, &written)));
+    let course = async {
+        more(100).await;
+        tokio::task::block_in_place(trouble);
+        more(100).await;
+        stop.store(true, Ordering::Relaxed);
+    };
+    let (outcomes, ()) = join(callers, course).await;
+    outcomes.into_iter().flat_map(|(kept, _)| kept).collect()
+}
+
+/// A primary that was replaced comes back, and commits without waiting for anybody.
+fn come_back(server: &Server) {
+    server.start_again();
+    server.set("synchronous_standby_names", "");
+}
+
+#[test]
+fn an_address_that_moves_to_the_promoted_standby_is_followed_and_back_to_the_old_primary_is_not() {
+    let first = Server::start("");
+    let database = first.database();
+    let second = first.standby("second");
+    first.wait_for_standby("second", "remote_apply");
+    let address = Relay::to(first.port());
+    block_on(async {
+        let led = Led::open(options(&address.url(&database), Some(300))).await;
+        let kept = under_load(&led, || {
+            first.crash();
+            second.promote();
+            address.switch(second.port());
+        })
+        .await;
+        holds_exactly(&led, &kept).await;
+
+        come_back(&first);
+        // A writer's first write is its claim.
+        let claim = "SELECT epoch, term, session FROM holdfast.shard";
+        let before = database.sql(claim);
+        address.switch(first.port());
+        // In flight until its outcome is known; those behind it are told.
+        let waits = led
+            .store
+            .submit(led.term, vec![Unit::one(led.message(1, "waits"))]);
+        let mut told = String::new();
+        until("the old primary is refused", async || {
+            match led.commit(vec![led.message(1, "zombie")]).await {
+                Err(CommitError::Unavailable(text)) => told = text,
+                other => panic!("{other:?}"),
+            }
+            told.contains("old primary that was replaced")
+        })
+        .await;
+        assert!(led.store.census().await.is_err(), "what it holds is old");
+        assert_eq!(database.sql(claim), before, "it was written to");
+        address.switch(second.port());
+        waits.await.remove(0).unwrap();
+        assert_eq!(led.store.census().await.unwrap().messages, kept.len() as u64 + 1);
+        led.store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn of_several_servers_the_newest_primary_is_used() {
+    let first = Server::start("");
+    let database = first.database();
+    let second = first.standby("second");
+    let url = format!(
+        "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{}",
+        second.port(),
+        first.port(),
+        database.name()
+    );
+    block_on(async {
+        // A standby that nobody waits for.
+        let mut strict = options(&url, None);
+        strict.durability = Durability::Strict;
+        let Err(Error::Refused(text)) = open(strict.clone()).await else {
+            panic!("an asynchronous standby was taken for strict");
+        };
+        assert!(
+            text.contains("commits do not wait for") && text.contains("strict"),
+            "{text}"
+        );
+        first.wait_for_standby("second", "on");
+
+        let led = Led::open(strict).await;
+        let kept = under_load(&led, || {
+            first.crash();
+            second.promote();
+        })
+        .await;
+        holds_exactly(&led, &kept).await;
+
+        // Both can be written to now; the order of the URL does not matter.
+        come_back(&first);
+        let mut again = options(
+            &format!(
+                "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{}",
+                first.port(),
+                second.port(),
+                database.name()
+            ),
+            None,
+        );
+        again.node = "another".to_owned();
+        let other = Led::open(again).await;
+        assert_eq!(other.store.census().await.unwrap().messages, kept.len() as u64);
+        other.arrive(1, false).await;
+        assert_eq!(
+            second.sql(database.name(), "SELECT epoch FROM holdfast.lease"),
+            "2",
+            "it leads on the new primary"
+        );
+        other.store.close().await.unwrap();
+        led.store.close().await.unwrap();
+    });
+}
