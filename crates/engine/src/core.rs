@@ -20,6 +20,7 @@ use crate::finaliser::Finaliser;
 use crate::lane::Lane;
 use crate::lane::schedule::{Schedule, SendRow};
 use crate::names::Names;
+use crate::stage::keys::KeyPath;
 use crate::stage::{HandlerRow, IngressRow};
 
 /// How long to wait before a write is tried again while the store cannot write.
@@ -57,6 +58,8 @@ pub(crate) struct InboundLane {
     pub(crate) id: NameId,
     pub(crate) name: Arc<str>,
     pub(crate) router: Arc<str>,
+    /// What its messages can be found by; none when it is raw.
+    pub(crate) keys: Vec<KeyPath>,
     pub(crate) lane: Lane<IngressRow>,
     pub(crate) counters: Counters,
     pub(crate) status: Arc<Status>,

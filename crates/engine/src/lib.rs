@@ -32,4 +32,5 @@ pub use reads::{
     ReadError, SendView, TrailEntry,
 };
 pub use settings::Settings;
+pub use store::Key;
 pub use store::views::Page;

@@ -17,6 +17,7 @@ use crate::lane::schedule::Schedule;
 use crate::names::Names;
 use crate::node::StartError;
 use crate::project::Project;
+use crate::stage::keys;
 
 pub(crate) fn inbound_lanes(
     project: &Project,
@@ -29,6 +30,7 @@ pub(crate) fn inbound_lanes(
             id,
             name: inbound.name.as_str().into(),
             router: inbound.router.as_str().into(),
+            keys: keys::declared(inbound),
             lane: Lane::new(rows),
             counters: Counters::new(&inbound.name),
             status: Arc::new(Status::default()),

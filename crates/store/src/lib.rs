@@ -8,6 +8,7 @@ mod codes;
 pub mod conformance;
 pub mod contract;
 mod desk;
+pub mod keys;
 mod migration;
 pub mod postgres;
 pub mod rows;
@@ -17,5 +18,6 @@ mod tally;
 pub mod views;
 
 pub use contract::{Census, CommitError, Desired, Error, NameKind, Store, WorkMessage};
+pub use keys::{Key, Keys};
 pub use rows::{Entry, Receipt, Unit};
 pub use segments::retention::DropReport;

@@ -2,6 +2,8 @@
 
 use model::{Body, Committed, Disposition, MessageId, NameId, RowId, SendId, Stage, Timestamp};
 
+use crate::keys::Keys;
+
 /// Entries that become durable together or not at all.
 ///
 /// An entry whose message is [`MessageId`] zero means the first `Entry::Message` of the same unit: the
@@ -76,6 +78,8 @@ pub struct NewMessage {
     pub source: Option<Box<str>>,
     /// The message that caused it (passthrough, loopback), if one did.
     pub parent: Option<MessageId>,
+    /// What it can be found by beside the above.
+    pub keys: Keys,
     /// The bytes as received.
     pub body: Body,
 }

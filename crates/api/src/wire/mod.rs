@@ -9,6 +9,6 @@ mod time;
 
 pub use connection::{Connection, Connections, Counts, Held};
 pub use message::{DeadLetter, Message, MessageLine, Page, Send, TrailEntry};
-pub use request::{Empty, From, ReplayDeadLetters, ReplayMessage};
+pub use request::{Empty, From, ReplayDeadLetters, ReplayMessage, SearchKey, SearchMessages};
 pub use status::{Census, Cluster, Fault, Health, Ready, Replayed, Skipped};
 pub use time::Time;

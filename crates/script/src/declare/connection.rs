@@ -8,6 +8,7 @@ use model::connector::{self, Spec};
 use model::graph::{AckMode, Format, Inbound, OnError, Ordering, Outbound, Retry};
 use model::problem::Problem;
 
+use super::keys;
 use super::options::{self, Direction};
 use super::raw::{Arguments, Raw, Taker};
 use super::registry::{Declared, Registry};
@@ -50,6 +51,7 @@ pub(crate) fn inbound(arguments: &Arguments, specs: &[Spec], registry: &mut Regi
             .at(argument.span.clone()),
         );
     }
+    let keys = keys::read(&mut taker, format);
     taker.finish();
     let call = connector_call(connector, Direction::Inbound, arguments, specs, &mut problems);
     registry.problems = problems;
@@ -70,6 +72,7 @@ pub(crate) fn inbound(arguments: &Arguments, specs: &[Spec], registry: &mut Regi
             strict,
             ack,
             ordering,
+            keys,
             span: name.span.clone(),
         },
         Declared {

@@ -27,6 +27,7 @@ mod lanes;
 mod listings;
 mod recovery;
 mod replay;
+mod search;
 mod writing;
 
 pub use crash::{CrashWriter, verify_after_crash};
@@ -97,6 +98,7 @@ pub fn cases() -> Vec<Case> {
         replay::CASES,
         dispositions::CASES,
         listings::CASES,
+        search::CASES,
         administration::CASES,
     ]
     .concat()

@@ -28,9 +28,9 @@ const VALUES_BEFORE: usize = 4;
 /// a select list are walked together without being copied; in `FROM unnest(...)` they would be, which took a
 /// third of the database's CPU (docs/adr/0004-postgresql.md).
 const GROUPS: [&str; 6] = [
-    ", a AS (INSERT INTO {s}message (id, inbound, received_at, at, control_id, kind, source, parent, body)
+    ", a AS (INSERT INTO {s}message (id, inbound, received_at, at, control_id, kind, source, parent, keys, body)
      SELECT unnest(?::bigint[]), unnest(?::integer[]), unnest(?::bigint[]), $4, unnest(?::text[]), unnest(?::text[]),
-         unnest(?::text[]), unnest(?::bigint[]), unnest(?::bytea[]) WHERE EXISTS (SELECT FROM own))",
+         unnest(?::text[]), unnest(?::bigint[]), unnest(?::text[]), unnest(?::bytea[]) WHERE EXISTS (SELECT FROM own))",
     ", b AS (INSERT INTO {s}routed (id, message, at, handlers)
      SELECT unnest(?::bigint[]), unnest(?::bigint[]), $4, unnest(?::text[])::integer[]
      WHERE EXISTS (SELECT FROM own))",
@@ -117,7 +117,7 @@ macro_rules! columns {
 
 columns!(Messages {
     id: i64, inbound: i32, received_at: i64, control_id: Option<&'u str>, kind: Option<&'u str>,
-    source: Option<&'u str>, parent: Option<i64>, body: &'u [u8],
+    source: Option<&'u str>, parent: Option<i64>, keys: Option<&'u str>, body: &'u [u8],
 });
 columns!(Routeds {
     id: i64,
@@ -261,6 +261,7 @@ impl<'u> Batch<'u> {
                 of.kind.push(new.kind.as_deref());
                 of.source.push(new.source.as_deref());
                 of.parent.push(new.parent.map(MessageId::raw));
+                of.keys.push(new.keys.as_text());
                 of.body.push(&new.body);
                 if *own == 0 {
                     *own = id;
@@ -383,7 +384,7 @@ impl<'u> Batch<'u> {
         );
         let (h, l, x, e) = (&self.handled, &self.letters, &self.resolved, &self.events);
         match group {
-            0 => add!(values; m: id, inbound, received_at, control_id, kind, source, parent, body),
+            0 => add!(values; m: id, inbound, received_at, control_id, kind, source, parent, keys, body),
             1 => add!(values; r: id, message, handlers),
             2 => add!(values; s: id, message, handler, destination, priority, partition, body),
             3 => add!(values; o: send, id, message, result, attempts, reply),
@@ -426,7 +427,7 @@ mod tests {
         let (mut one, mut two) = (Statements::of(1), Statements::of(2));
         let text = one.text(0b000001);
         assert!(
-            text.contains("holdfast.s000001_message") && text.contains("$12::bytea[]"),
+            text.contains("holdfast.s000001_message") && text.contains("$13::bytea[]"),
             "{text}"
         );
         assert!(
@@ -435,7 +436,7 @@ mod tests {
         );
         let whole = two.text(0b111111);
         assert!(
-            whole.contains("holdfast.s000002_event") && whole.contains("$51::text[]"),
+            whole.contains("holdfast.s000002_event") && whole.contains("$52::text[]"),
             "{whole}"
         );
         assert!(Arc::ptr_eq(&two.text(0b111111), &whole));

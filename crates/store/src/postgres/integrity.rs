@@ -9,7 +9,7 @@ use super::segment::{self, prefix, tables, text};
 use crate::Error;
 
 /// Reads every row, every byte of a body included: the server checks the pages as it reads them.
-const READ: [&str; 9] = [
+const READ: [&str; 10] = [
     "SELECT count(md5(body)) FROM {s}message",
     "SELECT count(handlers::text) FROM {s}routed",
     "SELECT count(result) FROM {s}handled",
@@ -19,6 +19,7 @@ const READ: [&str; 9] = [
     "SELECT count(reason) FROM {s}dead_letter",
     "SELECT count(actor) FROM {s}resolved",
     "SELECT count(detail) FROM {s}event",
+    "SELECT count(entry) FROM {s}key",
 ];
 
 /// Rows whose number does not fit the segment they lie in.

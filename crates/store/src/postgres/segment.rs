@@ -26,10 +26,11 @@ pub(super) fn prefix(number: u32) -> String {
     format!("holdfast.s{number:06}_")
 }
 
-/// The names of a segment's tables.
+/// The names of a segment's tables: those of the rows, and that of the search keys.
 pub(super) fn tables(number: u32) -> impl Iterator<Item = String> {
     KINDS
         .into_iter()
+        .chain(["key"])
         .map(move |kind| format!("{}{kind}", prefix(number)))
 }
 

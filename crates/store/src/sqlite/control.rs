@@ -10,6 +10,7 @@ use super::layout::Layout;
 use super::migrate;
 use crate::codes;
 use crate::segments::catalog::Segment;
+use crate::segments::profile::Profile;
 use crate::views::Leader;
 use crate::{Desired, Error, NameKind};
 
@@ -193,12 +194,17 @@ impl Control {
         &self,
         number: u32,
         oldest_reference: i64,
+        profile: &Profile,
         now: Timestamp,
     ) -> Result<(), Error> {
+        let profile = serde_json::to_string(profile).map_err(|source| Error::Database {
+            doing: "noting what a segment holds",
+            source: Box::new(source),
+        })?;
         self.connection
             .execute(
-                "UPDATE segment SET sealed_at = ?2, oldest_reference = ?3 WHERE number = ?1",
-                params![number, now.0, oldest_reference],
+                "UPDATE segment SET sealed_at = ?2, oldest_reference = ?3, profile = ?4 WHERE number = ?1",
+                params![number, now.0, oldest_reference, profile],
             )
             .map_err(database("noting that a segment is sealed"))?;
         Ok(())

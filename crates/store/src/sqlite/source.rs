@@ -11,11 +11,15 @@ use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, ToSql};
 
 use super::fault::database;
-use super::readers::{Reader, Readers};
+use super::readers::{CONTROL, Reader, Readers};
+use super::search;
 use crate::rows::{EventKind, HandledResult, OutcomeResult};
 use crate::segments::catalog::Catalog;
-use crate::segments::source::{Arrival, Candidates, Ended, Handled, Routed, Sent, Source, Standing};
-use crate::views::{DeadLetter, DeadLetterFilter, Event, MessageFilter, OpenSend, Summary};
+use crate::segments::search::Profiles;
+use crate::segments::source::{
+    Arrival, Between, By, Candidates, Ended, Handled, Routed, Sent, Source, Standing,
+};
+use crate::views::{DeadLetter, DeadLetterFilter, Event, OpenSend, Summary};
 use crate::{Error, WorkMessage};
 
 /// Connections that one call holds at a time.
@@ -387,32 +391,26 @@ impl Source for Files {
         )
     }
 
-    fn list_messages(
+    fn profiles(&mut self) -> Result<Profiles, Error> {
+        let control = self.readers.take(CONTROL)?;
+        search::profiles(&control)
+    }
+
+    fn candidates(
         &mut self,
         index: usize,
-        filter: &MessageFilter,
-        before: i64,
+        by: By<'_>,
+        between: Between,
         limit: usize,
-    ) -> Result<Vec<Summary>, Error> {
-        let mut query = Where::new(
-            "SELECT id, inbound, received_at, control_id, kind, source, parent, length(body) FROM message WHERE id < ?1",
-            vec![before.into()],
-        );
-        query.and(
-            " AND inbound = ?",
-            filter.inbound.map(|inbound| i64::from(inbound.0)),
-        );
-        query.and(" AND control_id = ?", filter.control_id.clone());
-        query.and(" AND kind >= ?", filter.kind.clone());
-        // Everything that begins with the text sorts before the text and the last character there is.
-        query.and(
-            " AND kind < ?",
-            filter.kind.as_ref().map(|kind| format!("{kind}\u{10FFFF}")),
-        );
-        query.and(" AND received_at >= ?", filter.since.map(|since| since.0));
-        query.and(" AND received_at < ?", filter.until.map(|until| until.0));
-        query.and(" ORDER BY id DESC LIMIT ?", Some(limit as i64));
-        self.list(index, &query, summary)
+    ) -> Result<Vec<i64>, Error> {
+        let connection = self.connection(index)?;
+        search::messages_by(&connection, by, between, limit).map_err(database("searching a segment"))
+    }
+
+    fn lines(&mut self, index: usize, messages: &[i64]) -> Result<Vec<Summary>, Error> {
+        let sql = "SELECT id, inbound, received_at, control_id, kind, source, parent, length(body)
+                   FROM message WHERE id = ?1";
+        self.each(index, messages, sql, summary)
     }
 
     fn list_letters(
@@ -475,7 +473,7 @@ fn name_or_zero(of: Candidates) -> u32 {
     of.name.map_or(0, |name| name.0)
 }
 
-/// A line of a listing, from the columns that [`Files::list_messages`] selects.
+/// A line of a listing, from the columns that [`Files::lines`] selects.
 fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
     Ok(Summary {
         id: MessageId::from_raw(row.get(0)?),

@@ -73,6 +73,7 @@ impl Led {
             kind: None,
             source: None,
             parent: None,
+            keys: store::Keys::default(),
             body: Body::from(vec![b'x'; size]),
         })
     }
