@@ -124,7 +124,7 @@ async fn a_search_that_cannot_be_meant_is_refused() {
             json,
             "{\"key\": {\"name\": \"mnr\", \"value\": \"4711\"}}",
             400,
-            "did you mean `mrn`?",
+            "the inbounds declare mrn",
         ),
         (
             json,

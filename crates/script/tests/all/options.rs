@@ -180,7 +180,7 @@ fn search_keys_are_names_and_paths() {
     ] {
         let problem = match expected {
             "" => vec![],
-            text => vec![format!("4:53: {text}")],
+            text => vec![format!("4:47: {text}")],
         };
         let problem: Vec<&str> = problem.iter().map(String::as_str).collect();
         check(
@@ -188,9 +188,11 @@ fn search_keys_are_names_and_paths() {
             &problem,
         );
     }
-    check(
-        "inbound(\"IB_A\", timer(), router = \"r\", keys = {\"mrn\": \"PID3.1\"})",
-        &["4:53: error[bad-path]"],
+    let line = "inbound(\"IB_A\", timer(), router = \"r\", keys = {\"mrn\": \"PID3.1\"})";
+    let found = lines(&[("config/a.star", &format!("{ROUTER}{line}\n"))]).join("\n");
+    assert!(
+        found.contains("error[bad-path]: the key `mrn`") && found.contains("[did you mean `PID-3.1`?]"),
+        "{found}"
     );
 }
 
