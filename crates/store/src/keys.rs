@@ -68,6 +68,11 @@ impl Keys {
         self.count == 0
     }
 
+    /// Bytes that they take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// As the store keeps it; `None` = none.
     pub(crate) fn as_text(&self) -> Option<&str> {
         (self.count > 0).then_some(&self.text)

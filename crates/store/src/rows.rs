@@ -54,7 +54,7 @@ pub enum Entry {
 impl Entry {
     fn weight(&self) -> usize {
         let body = match self {
-            Entry::Message(message) => message.body.len(),
+            Entry::Message(message) => message.body.len() + message.keys.bytes(),
             Entry::Send(send) => send.body.as_ref().map_or(0, |body| body.len()),
             Entry::Outcome(outcome) => outcome.reply.as_ref().map_or(0, |body| body.len()),
             _ => 0,
