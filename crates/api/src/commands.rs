@@ -39,16 +39,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Command<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
         let actor = guard::actor(request.headers())?;
+        let Question(says) = Question::from_request(request, state).await?;
+        Ok(Command { actor, says })
+    }
+}
+
+/// A question that stands in a body, not in an address. Nobody needs to say who asks.
+pub(crate) struct Question<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Question<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
         guard::check_json(request.headers())?;
         let body = Bytes::from_request(request, state).await;
         let body = body.map_err(|rejection| match rejection.status() {
             status @ StatusCode::PAYLOAD_TOO_LARGE => Error::new(status, "the command is larger than 64 KiB"),
             status => Error::new(status, "the command broke off"),
         })?;
-        Ok(Command {
-            actor,
-            says: read(&body)?,
-        })
+        Ok(Question(read(&body)?))
     }
 }
 

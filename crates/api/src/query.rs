@@ -24,6 +24,11 @@ impl<S: std::marker::Sync> FromRequestParts<S> for Pairs {
 }
 
 impl Pairs {
+    /// Whether one of these keys is given.
+    pub(crate) fn has_any(&self, keys: &[&str]) -> bool {
+        self.0.iter().any(|(key, _)| keys.contains(&key.as_str()))
+    }
+
     /// Holds the pairs against the keys that this listing knows.
     pub(crate) fn only(self, known: &'static [&'static str]) -> Result<Filter, Error> {
         let mut seen: Vec<&str> = Vec::new();
@@ -46,6 +51,14 @@ impl Pairs {
 pub(crate) struct Filter(Vec<(String, String)>);
 
 impl Filter {
+    /// From the fields of a request's body.
+    pub(crate) fn of<const N: usize>(fields: [(&str, Option<String>); N]) -> Filter {
+        let given = fields
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        Filter(given.collect())
+    }
+
     pub(crate) fn text(&self, key: &str) -> Option<String> {
         let found = self.0.iter().find(|(known, _)| known == key);
         found

@@ -7,16 +7,20 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use engine::{DeadLetterQuery, MessageQuery, MessageView};
+use engine::{DeadLetterQuery, Key, MessageQuery, MessageView, ReadError};
 use model::{MessageId, RowId, SendId, Stage};
 
+use crate::commands::Question;
 use crate::error::{Error, did_you_mean};
-use crate::query::Pairs;
+use crate::query::{Filter, Pairs};
 use crate::routes::App;
-use crate::wire::{Census, Connections, DeadLetter, Message, MessageLine, Page, Stages};
+use crate::wire::{
+    Census, Connections, DeadLetter, Message, MessageLine, Page, SearchKey, SearchMessages, Stages,
+};
 
 const MESSAGE_KEYS: &[&str] = &[
     "inbound",
+    "destination",
     "status",
     "control_id",
     "type",
@@ -42,21 +46,68 @@ pub(crate) async fn messages(
     State(app): State<Arc<App>>,
     query: Pairs,
 ) -> Result<Json<Page<MessageLine>>, Error> {
-    let filter = query.only(MESSAGE_KEYS)?;
+    if query.has_any(&["key", "mrn"]) {
+        let error = Error::bad_request("a search key is not given in an address, which others may log");
+        return Err(error.hint(
+            "POST it to /api/v1/messages/search, as {\"key\": {\"name\": \"mrn\", \"value\": \"...\"}}",
+        ));
+    }
+    listing(&app, &query.only(MESSAGE_KEYS)?, None).await
+}
+
+/// The same, asked for in a body: search keys are patients' identifiers.
+pub(crate) async fn search(
+    State(app): State<Arc<App>>,
+    Question(asked): Question<SearchMessages>,
+) -> Result<Json<Page<MessageLine>>, Error> {
+    let filter = Filter::of([
+        ("inbound", asked.inbound),
+        ("destination", asked.destination),
+        ("status", asked.status),
+        ("control_id", asked.control_id),
+        ("type", asked.r#type),
+        ("since", asked.since),
+        ("until", asked.until),
+        ("before", asked.before),
+        ("limit", asked.limit.map(|limit| limit.to_string())),
+    ]);
+    let key = asked.key.map(|SearchKey { name, value }| {
+        Key::new(&name, &value).ok_or_else(|| Error::bad_request(format!("the key `{name}` has no value")))
+    });
+    listing(&app, &filter, key.transpose()?).await
+}
+
+async fn listing(app: &App, filter: &Filter, key: Option<Key>) -> Result<Json<Page<MessageLine>>, Error> {
     let query = MessageQuery {
         inbound: filter.text("inbound"),
+        destination: filter.text("destination"),
         status: filter.value("status")?,
         control_id: filter.text("control_id"),
         kind: filter.text("type"),
+        key,
         since: filter.time("since")?,
         until: filter.time("until")?,
         before: filter.value::<RowId>("before")?,
         limit: filter.limit(PAGE, PAGE_MAX)?,
     };
-    let page = app.node.messages(&query).await;
-    Ok(Json(Page::of(page.map_err(|error| {
-        name_hint(&app, error.into(), query.inbound.as_deref())
-    })?)))
+    let found = app.node.messages(&query).await.map_err(|error| match &error {
+        ReadError::UnknownName {
+            what: "search key",
+            name,
+        } => {
+            let declared = app.node.search_keys();
+            let near = did_you_mean(name, declared.iter().map(String::as_str));
+            let all = || format!("the inbounds declare {}", declared.join(", "));
+            let hint = near.or_else(|| (!declared.is_empty()).then(all));
+            Error::from(error).maybe_hint(hint)
+        }
+        ReadError::UnknownName { name, .. } => {
+            let name = name.clone();
+            name_hint(app, error.into(), Some(&name))
+        }
+        ReadError::Store(_) => error.into(),
+    })?;
+    Ok(Json(Page::of(found)))
 }
 
 pub(crate) async fn message(

@@ -46,6 +46,7 @@ const PATHS: &[&str] = &[
     "/api/v1/connections/{name}/hold",
     "/api/v1/connections/{name}/release",
     "/api/v1/messages",
+    "/api/v1/messages/search",
     "/api/v1/messages/{id}",
     "/api/v1/messages/{id}/body",
     "/api/v1/messages/{id}/replay",
@@ -73,6 +74,7 @@ pub(crate) fn router(node: Arc<Node>, metrics: PrometheusHandle) -> Router {
         .route("/api/v1/connections/{name}/hold", post(commands::hold))
         .route("/api/v1/connections/{name}/release", post(commands::release))
         .route("/api/v1/messages", get(reads::messages))
+        .route("/api/v1/messages/search", post(reads::search))
         .route("/api/v1/messages/{id}", get(reads::message))
         .route("/api/v1/messages/{id}/body", get(reads::message_body))
         .route("/api/v1/messages/{id}/replay", post(commands::replay_message))

@@ -21,6 +21,7 @@ use crate::lane::Lane;
 use crate::lane::schedule::{Schedule, SendRow};
 use crate::names::Names;
 use crate::retention::Watch;
+use crate::stage::keys::KeyPath;
 use crate::stage::pace::Pace;
 use crate::stage::{HandlerRow, IngressRow};
 use crate::stages::Stages;
@@ -106,6 +107,8 @@ pub(crate) struct InboundLane {
     pub(crate) id: NameId,
     pub(crate) name: Arc<str>,
     pub(crate) router: Arc<str>,
+    /// What its messages can be found by; none when it is raw.
+    pub(crate) keys: Vec<KeyPath>,
     pub(crate) lane: Lane<IngressRow>,
     pub(crate) pace: Pace,
     pub(crate) counters: Counters,

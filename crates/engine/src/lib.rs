@@ -36,5 +36,6 @@ pub use reads::{
 pub use retention::{RetentionReport, SegmentView, StoreSize};
 pub use settings::Settings;
 pub use stages::StageTimes;
+pub use store::Key;
 pub use store::views::Page;
 pub use store::{CommitSizes, commit_sizes};

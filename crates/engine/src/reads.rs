@@ -1,15 +1,16 @@
 //! What screens ask of a node: connections, messages, dead letters, cluster status; names instead of
 //! numbers, ready to serialise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Body, Disposition, Epoch, MessageId, NameId, RowId, SendId, Stage, Timestamp};
 use serde::Serialize;
 use store::views::{DeadLetterFilter, MessageDetail, MessageFilter, Page, SendDetail, Summary};
-use store::{Census, NameKind};
+use store::{Census, Key, NameKind};
 
 use crate::counters::Counts;
 use crate::node::Node;
+use crate::stage::key;
 
 /// One connection or handler, live.
 #[derive(Clone, Debug, Serialize)]
@@ -175,6 +176,10 @@ pub struct MessageQuery {
     pub control_id: Option<String>,
     /// `ADT^A01` or `ADT`.
     pub kind: Option<String>,
+    /// Carries this search key, as its inbound declares it.
+    pub key: Option<Key>,
+    /// Was sent to this outbound, whatever became of it.
+    pub destination: Option<String>,
     /// Received at or after.
     pub since: Option<Timestamp>,
     /// Received before.
@@ -313,17 +318,41 @@ impl Node {
         })
     }
 
+    /// Names of all search keys that some inbound declares.
+    pub fn search_keys(&self) -> Vec<String> {
+        let inbounds = self.core.graph.inbounds.values();
+        let names: BTreeSet<&String> = inbounds.flat_map(|inbound| inbound.keys.keys()).collect();
+        names.into_iter().cloned().collect()
+    }
+
     /// A page of messages, newest first.
     pub async fn messages(&self, query: &MessageQuery) -> Result<Page<MessageLine>, ReadError> {
         let inbound = match &query.inbound {
             Some(name) => Some(self.known(NameKind::Inbound, "inbound", name)?),
             None => None,
         };
+        let destination = match &query.destination {
+            Some(name) => Some(self.known(NameKind::Outbound, "outbound", name)?),
+            None => None,
+        };
+        // Nothing is found by a name that nothing bears: that is not the same as no such message.
+        if let Some(key) = &query.key
+            && !self.search_keys().iter().any(|name| name == key.name())
+        {
+            return Err(ReadError::UnknownName {
+                what: "search key",
+                name: key.name().to_owned(),
+            });
+        }
+        // As they were stored: see `key`.
+        let stored = |text: &Option<String>| text.as_deref().and_then(key).map(String::from);
         let filter = MessageFilter {
             inbound,
             disposition: query.status,
-            control_id: query.control_id.clone(),
-            kind: query.kind.clone(),
+            control_id: stored(&query.control_id),
+            kind: stored(&query.kind),
+            key: query.key.clone(),
+            destination,
             since: query.since,
             until: query.until,
             before: query.before,

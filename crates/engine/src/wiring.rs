@@ -17,6 +17,7 @@ use crate::lane::schedule::Schedule;
 use crate::names::Names;
 use crate::node::StartError;
 use crate::project::Project;
+use crate::stage::keys;
 use crate::stage::pace::Pace;
 
 pub(crate) fn inbound_lanes(
@@ -30,6 +31,7 @@ pub(crate) fn inbound_lanes(
             id,
             name: inbound.name.as_str().into(),
             router: inbound.router.as_str().into(),
+            keys: keys::declared(inbound),
             lane: Lane::new(rows),
             pace: Pace::default(),
             counters: Counters::new(&inbound.name),

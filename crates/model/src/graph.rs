@@ -33,9 +33,24 @@ pub struct Inbound {
     pub retention_days: Option<u32>,
     /// Days that dead letters of its messages wait for a person; `None` = as the settings say.
     pub dead_letter_days: Option<u32>,
+    /// What its messages can be found by: names and the HL7 paths of the values. None for raw content.
+    pub keys: BTreeMap<String, String>,
     /// Where it was declared.
     #[serde(skip)]
     pub span: Span,
+}
+
+/// Search keys that one inbound may declare.
+pub const KEYS_MAX: usize = 8;
+
+/// What is wrong with the name of a search key, if anything is.
+pub fn key_name_fault(name: &str) -> Option<&'static str> {
+    let fits = name.len() <= 32
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name
+            .chars()
+            .all(|each| each.is_ascii_lowercase() || each.is_ascii_digit() || each == '_');
+    (!fits).then_some("it is 1 to 32 of the characters a-z, 0-9 and _, and begins with a letter")
 }
 
 /// An endpoint that sends.
@@ -164,4 +179,17 @@ pub struct Graph {
     pub routers: BTreeMap<String, Function>,
     /// By name.
     pub handlers: BTreeMap<String, Function>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_key_is_a_short_word() {
+        assert_eq!(["mrn", "order_2"].map(key_name_fault), [None, None]);
+        for name in ["", "MRN", "2nd", "a=b", "a b", "ü", &"a".repeat(33)] {
+            assert!(key_name_fault(name).is_some(), "{name}");
+        }
+    }
 }

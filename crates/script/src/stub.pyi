@@ -68,10 +68,14 @@ def inbound(
     ack: Literal["on_commit", "none"] = "on_commit",
     ordering: Literal["fifo"] = "fifo",
     partition: str | None = None,
+    keys: dict[str, str] = {"mrn": "PID-3.1"},
     retention_days: int | None = None,
     dead_letter_days: int | None = None,
 ) -> None:
-    """An endpoint that receives. Its router sees every message."""
+    """An endpoint that receives. Its router sees every message.
+
+    keys: names and HL7 paths of the values by which its messages can be found; {} for none.
+    """
 
 def outbound(
     name: str,

@@ -110,11 +110,21 @@ impl Reader<'_> {
                 let place = if connector { "connector" } else { "retry" };
                 all.push(self.argument(place, (key, value), Raw::Call(Box::new(call))));
             } else {
-                let raw = self.raw(value, None);
+                let raw = match value.get_ref().as_table() {
+                    Some(table) if name == "keys" => self.dict(table),
+                    _ => self.raw(value, None),
+                };
                 all.push(self.argument(name, (key, value), raw));
             }
         }
         Some(Arguments { all, span })
+    }
+
+    fn dict(&mut self, table: &DeTable<'_>) -> Raw {
+        let entries = table
+            .iter()
+            .map(|(key, value)| (key.get_ref().to_string(), self.raw(value, None)));
+        Raw::Dict(entries.collect())
     }
 
     fn call(&mut self, function: &str, options: &DeTable<'_>, at: &Spanned<DeValue<'_>>) -> Call {

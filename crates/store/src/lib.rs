@@ -10,6 +10,7 @@ mod codes;
 pub mod conformance;
 pub mod contract;
 mod desk;
+pub mod keys;
 mod migration;
 mod outage;
 mod packing;
@@ -21,6 +22,7 @@ mod tally;
 pub mod views;
 
 pub use contract::{Census, CommitError, Desired, Error, NameKind, Store, WorkMessage};
+pub use keys::{Key, Keys};
 pub use rows::{Entry, Receipt, Unit};
 pub use segments::retention::{Done, Fate, Findings, RetentionRules, Retired, SegmentInfo};
 pub use tally::{CommitSizes, commit_sizes};

@@ -2,6 +2,8 @@
 
 use model::{Body, Committed, Disposition, MessageId, NameId, RowId, SendId, Stage, Timestamp};
 
+use crate::keys::Keys;
+
 /// Entries that become durable together or not at all.
 ///
 /// An entry whose message is [`MessageId`] zero means the first `Entry::Message` of the same unit: the
@@ -52,7 +54,7 @@ pub enum Entry {
 impl Entry {
     fn weight(&self) -> usize {
         let body = match self {
-            Entry::Message(message) => message.body.len(),
+            Entry::Message(message) => message.body.len() + message.keys.bytes(),
             Entry::Send(send) => send.body.as_ref().map_or(0, |body| body.len()),
             Entry::Outcome(outcome) => outcome.reply.as_ref().map_or(0, |body| body.len()),
             _ => 0,
@@ -76,6 +78,8 @@ pub struct NewMessage {
     pub source: Option<Box<str>>,
     /// The message that caused it (passthrough, loopback), if one did.
     pub parent: Option<MessageId>,
+    /// What it can be found by beside the above.
+    pub keys: Keys,
     /// The bytes as received.
     pub body: Body,
 }

@@ -4,6 +4,7 @@ use model::{Body, Disposition, Epoch, MessageId, NameId, RowId, SendId, Stage, T
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::keys::Key;
 use crate::rows::{EventKind, HandledResult, OutcomeResult};
 
 /// The lease row.
@@ -105,7 +106,7 @@ pub struct Page<T> {
 }
 
 /// Which messages to list. Empty fields match everything.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MessageFilter {
     /// Came by this inbound.
     pub inbound: Option<NameId>,
@@ -115,6 +116,10 @@ pub struct MessageFilter {
     pub control_id: Option<String>,
     /// `ADT^A01`, or a prefix such as `ADT`.
     pub kind: Option<String>,
+    /// Carries this search key.
+    pub key: Option<Key>,
+    /// Was sent to this outbound, whatever became of it.
+    pub destination: Option<NameId>,
     /// Received at or after.
     pub since: Option<Timestamp>,
     /// Received before.

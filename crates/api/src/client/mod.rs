@@ -92,11 +92,29 @@ impl Client {
         actor: &str,
         body: &B,
     ) -> Result<T, Error> {
+        self.post(path, Some(actor), body).await
+    }
+
+    /// Asks what does not belong in an address.
+    pub async fn ask_json<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, Error> {
+        self.post(path, None, body).await
+    }
+
+    async fn post<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        actor: Option<&str>,
+        body: &B,
+    ) -> Result<T, Error> {
         let body = serde_json::to_vec(body).map_err(|source| Error::Unreadable {
             at: self.url(),
             source,
         })?;
-        let answer = self.call(Method::POST, path, Some(actor), body.into()).await?;
+        let answer = self.call(Method::POST, path, actor, body.into()).await?;
         self.read(&answer)
     }
 
@@ -118,10 +136,11 @@ impl Client {
             .method(method)
             .uri(path)
             .header(HOST, &self.address.authority);
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
         if let Some(actor) = actor {
-            request = request
-                .header(CONTENT_TYPE, "application/json")
-                .header(ACTOR, actor.as_bytes());
+            request = request.header(ACTOR, actor.as_bytes());
         }
         let request = request
             .body(Full::new(body))

@@ -11,7 +11,7 @@ mod time;
 
 pub use connection::{Connection, Connections, Counts, Held};
 pub use message::{DeadLetter, Message, MessageLine, Page, Send, TrailEntry};
-pub use request::{Empty, From, ReplayDeadLetters, ReplayMessage, RunRetention};
+pub use request::{Empty, From, ReplayDeadLetters, ReplayMessage, RunRetention, SearchKey, SearchMessages};
 pub use retention::{Retention, Segment};
 pub use stages::{Distribution, Stage, Stages};
 pub use status::{Census, Cluster, Fault, Health, Ready, Replayed, Skipped};

@@ -1,7 +1,62 @@
 //! What a client sends with a command. Unknown fields are refused: a misspelt one must not widen a command.
 
+use std::fmt;
+
 use model::{MessageId, Stage};
 use serde::{Deserialize, Serialize};
+
+/// Looks for messages: what the query of a listing says, and a search key, which stays out of addresses
+/// because its value is a patient's. Empty fields match everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SearchMessages {
+    /// Came by this inbound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inbound: Option<String>,
+    /// Was sent to this outbound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// Stands here: `RECEIVED`, `ROUTED`, `UNROUTED`, `PROCESSED`, `FILTERED` or `ERROR`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// MSH-10, exactly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_id: Option<String>,
+    /// `ADT`, or `ADT^A01`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<String>,
+    /// Carries this key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<SearchKey>,
+    /// Received at or after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Received before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Only older than this message (the last page's `next`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// Page size, 1 to 1,000; none = 50.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// A search key as an inbound declares it, and the value to look for.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchKey {
+    /// `mrn`.
+    pub name: String,
+    /// Exactly; spaces around it do not count.
+    pub value: String,
+}
+
+impl fmt::Debug for SearchKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SearchKey({}=…)", self.name)
+    }
+}
 
 /// Replays one message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

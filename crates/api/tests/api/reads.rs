@@ -81,6 +81,92 @@ async fn messages_are_listed_newest_first_by_filter_and_in_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_found_by_a_key_in_the_body_of_a_search() {
+    let site = Site::start().await;
+    site.send_until("A01", "K1", "PROCESSED").await;
+    site.send_until("A03", "K2", "FILTERED").await;
+    let search = async |body: &str| {
+        let answer = site
+            .post_with(
+                "/api/v1/messages/search",
+                "content-type: application/json\r\n",
+                body,
+            )
+            .await;
+        assert_eq!(answer.status, 200, "{body}: {answer:?}");
+        let page: Page<MessageLine> = serde_json::from_slice(&answer.body).unwrap();
+        page.items
+            .into_iter()
+            .map(|line| line.control_id.unwrap())
+            .collect::<Vec<_>>()
+    };
+    let mrn = |rest: &str| format!("{{\"key\": {{\"name\": \"mrn\", \"value\": \" 4711\"}}{rest}}}");
+    assert_eq!(search(&mrn("")).await, ["K2", "K1"]);
+    assert_eq!(search(&mrn(", \"limit\": 1")).await, ["K2"]);
+    assert_eq!(search(&mrn(", \"status\": \"processed\"")).await, ["K1"]);
+    assert_eq!(search(&mrn(", \"destination\": \"OB_FILES\"")).await, ["K1"]);
+    assert_eq!(search(&mrn(", \"destination\": \"OB_DEAD\"")).await, [""; 0]);
+    assert_eq!(search(&mrn("").replace("4711", "47")).await, [""; 0]);
+    assert_eq!(search("{}").await, ["K2", "K1"]);
+    assert_eq!(
+        search("{\"type\": \"ADT^A03\", \"control_id\": \"K2\"}").await,
+        ["K2"]
+    );
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_that_cannot_be_meant_is_refused() {
+    let site = Site::start().await;
+    let json = "content-type: application/json\r\n";
+    for (headers, body, status, part) in [
+        (
+            json,
+            "{\"key\": {\"name\": \"mnr\", \"value\": \"4711\"}}",
+            400,
+            "the inbounds declare mrn",
+        ),
+        (
+            json,
+            "{\"key\": {\"name\": \"mrn\", \"value\": \" \"}}",
+            400,
+            "has no value",
+        ),
+        (json, "{\"mrn\": \"4711\"}", 400, "unknown field `mrn`"),
+        (json, "{\"inbound\": \"IB_ADT1\"}", 400, "did you mean `IB_ADT`?"),
+        (
+            json,
+            "{\"destination\": \"OB_FILE\"}",
+            400,
+            "did you mean `OB_FILES`?",
+        ),
+        (json, "{\"limit\": 1001}", 400, "1 to 1000"),
+        (json, "{\"since\": \"yesterday\"}", 400, "RFC 3339"),
+        ("", "{}", 415, "JSON"),
+    ] {
+        let answer = site.post_with("/api/v1/messages/search", headers, body).await;
+        assert_eq!(answer.status, status, "{body}: {answer:?}");
+        let text = answer.json().to_string();
+        assert!(text.contains(part) && !text.contains("4711"), "{body}: {text}");
+    }
+    for query in ["key=mrn:4711", "mrn=4711"] {
+        let answer = site.get(&format!("/api/v1/messages?{query}")).await;
+        let text = answer.json().to_string();
+        assert_eq!(answer.status, 400, "{text}");
+        assert!(
+            text.contains("/api/v1/messages/search") && !text.contains("4711"),
+            "{text}"
+        );
+    }
+    assert_eq!(
+        site.get("/api/v1/messages?destination=OB_FILES").await.status,
+        200
+    );
+    assert_eq!(site.get("/api/v1/messages/search").await.status, 405);
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_tells_its_story_with_times_that_people_read() {
     let site = Site::start().await;
     let line = site.send_until("A01", "STORY", "PROCESSED").await;

@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use model::{Body, MessageId, NameId, RowId, SendId, Stage};
-use store::NameKind;
 use store::rows::{Entry, HandledResult, NewDeadLetter, NewHandled, NewMessage, NewSend, Receipt, Unit};
+use store::{Keys, NameKind};
 
 use super::route::log_entries;
-use super::{HandlerRow, Work, key, refill, works};
+use super::{HandlerRow, Work, key, keys, refill, works};
 use crate::core::{Core, HandlerLane, Stopping};
 use crate::counters::Figure;
 use crate::finaliser::Happened;
@@ -261,6 +261,12 @@ impl Core {
             .as_ref()
             .filter(|peek| !peek.message_code().is_empty())
             .and_then(|peek| key(&format!("{}^{}", peek.message_code(), peek.trigger())));
+        let paths = self.inbounds.get(&inbound).map_or(&[][..], |lane| &lane.keys);
+        let keys = match peek.filter(|_| !paths.is_empty()) {
+            Some(_) => formats::hl7::Message::parse(body.clone())
+                .map_or_else(|_| Keys::default(), |message| keys::of(&message, paths)),
+            None => Keys::default(),
+        };
         NewMessage {
             inbound,
             received_at: self.clock.now(),
@@ -268,6 +274,7 @@ impl Core {
             kind,
             source: Some("internal".into()),
             parent: Some(parent),
+            keys,
             body: Body(body),
         }
     }

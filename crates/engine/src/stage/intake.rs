@@ -9,9 +9,11 @@ use connectors::{Accepted, Fault, Intake, Received, Refused, Verdict};
 use formats::hl7;
 use model::graph::Format;
 use model::{Body, Disposition, MessageId, RowId};
+use store::Keys;
 use store::rows::{Entry, EventKind, NewDisposition, NewEvent, NewMessage, Receipt, Unit};
 use tokio::sync::oneshot;
 
+use super::keys::{self, KeyPath};
 use super::{IngressRow, Work, compact, key};
 use crate::core::{Core, InboundLane};
 use crate::counters::Figure;
@@ -115,10 +117,16 @@ impl Door {
     fn prepare(&self, received: Received, strict: bool) -> Prepared {
         let body = compact(&received.body);
         let format = self.declaration().map_or(Format::Hl7, |inbound| inbound.format);
-        let (verdict, control_id, kind) = match format {
-            Format::Raw => (Verdict::Accept, None, None),
-            Format::Hl7 => examine(&body, strict),
+        let examined = match format {
+            Format::Raw => Examined::default(),
+            Format::Hl7 => examine(&body, strict, &self.lane.keys),
         };
+        let Examined {
+            verdict,
+            control_id,
+            kind,
+            keys,
+        } = examined;
         let reason = match &verdict {
             Verdict::Accept => None,
             Verdict::Error(fault) | Verdict::Reject(fault) => Some(describe(fault)),
@@ -130,6 +138,7 @@ impl Door {
             kind,
             source: received.source,
             parent: received.parent,
+            keys,
             body,
         };
         Prepared {
@@ -254,22 +263,46 @@ impl Prepared {
     }
 }
 
-type Examined = (Verdict, Option<Box<str>>, Option<Box<str>>);
+/// What an HL7 inbound makes of some bytes: the verdict, MSH-10, the message type, the search keys.
+struct Examined {
+    verdict: Verdict,
+    control_id: Option<Box<str>>,
+    kind: Option<Box<str>>,
+    keys: Keys,
+}
 
-/// What an HL7 inbound thinks of these bytes: the verdict, MSH-10, and the message type.
-fn examine(body: &Body, strict: bool) -> Examined {
+impl Default for Examined {
+    fn default() -> Self {
+        Examined {
+            verdict: Verdict::Accept,
+            control_id: None,
+            kind: None,
+            keys: Keys::default(),
+        }
+    }
+}
+
+fn examine(body: &Body, strict: bool, paths: &[KeyPath]) -> Examined {
+    let mut examined = Examined::default();
     let peek = match hl7::peek(body) {
         Ok(peek) => peek,
-        Err(fault) => return (unreadable(fault), None, None),
+        Err(fault) => {
+            examined.verdict = unreadable(fault);
+            return examined;
+        }
     };
-    let control_id = key(&peek.control_id());
-    let kind = kind_of(&peek).and_then(|kind| key(&kind));
-    let verdict = match hl7::Message::parse(body.bytes().clone()) {
-        Err(fault) => unreadable(fault),
-        Ok(message) if strict => first_violation(&message),
-        Ok(_) => Verdict::Accept,
-    };
-    (verdict, control_id, kind)
+    examined.control_id = key(&peek.control_id());
+    examined.kind = kind_of(&peek).and_then(|kind| key(&kind));
+    match hl7::Message::parse(body.bytes().clone()) {
+        Err(fault) => examined.verdict = unreadable(fault),
+        Ok(message) => {
+            examined.keys = keys::of(&message, paths);
+            if strict {
+                examined.verdict = first_violation(&message);
+            }
+        }
+    }
+    examined
 }
 
 /// No function could read it: the sender hears so at once.

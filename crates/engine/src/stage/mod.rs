@@ -2,6 +2,7 @@
 
 pub(crate) mod handle;
 pub(crate) mod intake;
+pub(crate) mod keys;
 pub(crate) mod outbound;
 pub(crate) mod pace;
 pub(crate) mod route;

@@ -178,6 +178,32 @@ impl Message {
         Some(self.inner().decode(bytes))
     }
 
+    /// Every text at a path, as [`Message::get`] gives one: of all segments of that name where the path does not
+    /// say which, and of all repetitions where it does not say which.
+    pub fn each(&self, path: &Path, mut visit: impl FnMut(Cow<'_, str>)) {
+        let Some(within) = path.within() else { return };
+        let of_name = (0..self.len()).filter(|&at| self.name_of(at) == path.name());
+        let (skipped, taken) = match path.occurrence() {
+            Some(nth) => (nth as usize - 1, 1),
+            None => (0, usize::MAX),
+        };
+        for at in of_name.skip(skipped).take(taken) {
+            let repetitions = match within.repetition() {
+                Some(_) => 1,
+                None => self.repetitions_at(at, within),
+            };
+            for number in 1..=repetitions {
+                let place = match (repetitions, u16::try_from(number)) {
+                    (1, _) | (_, Err(_)) => *within,
+                    (_, Ok(number)) => within.with_repetition(number),
+                };
+                if let Some(text) = self.get_at(at, &place) {
+                    visit(text);
+                }
+            }
+        }
+    }
+
     /// As [`Message::get`], with the path as text.
     pub fn get_str(&self, path: &str) -> Result<Option<Cow<'_, str>>, PathError> {
         Ok(self.get(&path.parse()?))

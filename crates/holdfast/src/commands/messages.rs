@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use api::client::{Client, with_query};
-use api::wire::{DeadLetter, Message, MessageLine, Page};
+use api::wire::{DeadLetter, Message, MessageLine, Page, SearchKey, SearchMessages};
 
 use super::remote::{Node, explain};
 use crate::output::{BAD, FAINT, GOOD, ODD, Output, paint};
@@ -33,6 +33,12 @@ struct List {
     /// Only those that came by this inbound.
     #[arg(long, value_name = "NAME")]
     inbound: Option<String>,
+    /// Only those that were sent to this outbound.
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+    /// Only those with this value of a search key, such as mrn=12345 (see `keys` of inbound).
+    #[arg(long, value_name = "NAME=VALUE", value_parser = search_key)]
+    key: Option<SearchKey>,
     /// Only those that stand here: received, routed, unrouted, processed, filtered or error.
     #[arg(long)]
     status: Option<String>,
@@ -87,6 +93,17 @@ struct DeadLetters {
     limit: u16,
 }
 
+/// `mrn=12345`.
+fn search_key(text: &str) -> Result<SearchKey, String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("write it as name=value, such as mrn=12345")?;
+    Ok(SearchKey {
+        name: name.trim().to_owned(),
+        value: value.to_owned(),
+    })
+}
+
 /// Runs the command.
 pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
     let client = args.node.client()?;
@@ -100,18 +117,20 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
 }
 
 async fn list(client: &Client, out: &Output, filter: List) -> anyhow::Result<()> {
-    let pairs = [
-        ("inbound", filter.inbound),
-        ("status", filter.status),
-        ("control_id", filter.control_id),
-        ("type", filter.kind),
-        ("since", filter.since),
-        ("until", filter.until),
-        ("before", filter.before),
-        ("limit", Some(filter.limit.to_string())),
-    ];
+    let asked = SearchMessages {
+        inbound: filter.inbound,
+        destination: filter.destination,
+        status: filter.status,
+        control_id: filter.control_id,
+        r#type: filter.kind,
+        key: filter.key,
+        since: filter.since,
+        until: filter.until,
+        before: filter.before,
+        limit: Some(filter.limit.into()),
+    };
     let page: Page<MessageLine> = client
-        .get_json(&with_query("/api/v1/messages", &pairs))
+        .ask_json("/api/v1/messages/search", &asked)
         .await
         .map_err(explain)?;
     if out.is_json() {
@@ -289,6 +308,14 @@ mod tests {
         let latin = b"MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5.1||||||8859/1\rPID|1||1||M\xfcller\r";
         assert!(printable(latin).ends_with("PID|1||1||Müller\n"));
         assert_eq!(printable(b"MSH|1\rPID|\x1b[2J\r\nZ"), "MSH|1\nPID|\u{fffd}[2J\nZ");
+    }
+
+    #[test]
+    fn a_search_key_is_a_name_and_a_value_and_is_not_printed() {
+        let key = search_key("mrn=A=1").unwrap();
+        assert_eq!((key.name.as_str(), key.value.as_str()), ("mrn", "A=1"));
+        assert!(search_key("4711").is_err());
+        assert!(!format!("{key:?}").contains("A=1"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use model::connector::{self, Spec};
 use model::graph::{AckMode, Format, Inbound, OnError, Ordering, Outbound, RETENTION_DAYS_MAX, Retry};
 use model::problem::Problem;
 
+use super::keys;
 use super::options::{self, Direction};
 use super::raw::{Arguments, Raw, Taker};
 use super::registry::{Declared, Registry};
@@ -55,6 +56,7 @@ pub(crate) fn inbound(arguments: &Arguments, specs: &[Spec], registry: &mut Regi
         days.and_then(|days| u32::try_from(days).ok())
     };
     let (retention_days, dead_letter_days) = (days("retention_days"), days("dead_letter_days"));
+    let keys = keys::read(&mut taker, format);
     taker.finish();
     let call = connector_call(connector, Direction::Inbound, arguments, specs, &mut problems);
     registry.problems = problems;
@@ -77,6 +79,7 @@ pub(crate) fn inbound(arguments: &Arguments, specs: &[Spec], registry: &mut Regi
             ordering,
             retention_days,
             dead_letter_days,
+            keys,
             span: name.span.clone(),
         },
         Declared {

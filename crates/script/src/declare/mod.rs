@@ -2,6 +2,7 @@
 //! [`raw::Arguments`]; the checks stand here once.
 
 pub(crate) mod connection;
+pub(crate) mod keys;
 pub(crate) mod options;
 pub(crate) mod raw;
 pub(crate) mod registry;

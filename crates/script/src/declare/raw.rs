@@ -21,6 +21,8 @@ pub(crate) enum Raw {
     Text(String),
     /// A list or tuple.
     List(Vec<Raw>),
+    /// A dict or table with texts as keys.
+    Dict(Vec<(String, Raw)>),
     /// A connector factory or `retry`, called.
     Call(Box<Call>),
     /// Anything else, by the name of its type.
@@ -37,6 +39,7 @@ impl Raw {
             Raw::Float(_) => "a number with a fraction".to_owned(),
             Raw::Text(_) => "a text".to_owned(),
             Raw::List(_) => "a list".to_owned(),
+            Raw::Dict(_) => "a dict".to_owned(),
             Raw::Call(call) => format!("`{}(...)`", call.function),
             Raw::Other(kind) => format!("a value of type `{kind}`"),
         }

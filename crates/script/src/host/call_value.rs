@@ -11,6 +11,7 @@ use allocative::Allocative;
 use starlark::any::ProvidesStaticType;
 use starlark::eval::{Arguments, Evaluator};
 use starlark::typing::Ty;
+use starlark::values::dict::DictRef;
 use starlark::values::float::UnpackFloat;
 use starlark::values::list::ListRef;
 use starlark::values::tuple::TupleRef;
@@ -148,6 +149,11 @@ pub(crate) fn raw(value: Value<'_>) -> Raw {
     }
     if value.downcast_ref::<Undefined>().is_some() {
         return Raw::Missing;
+    }
+    if let Some(dict) = DictRef::from_value(value) {
+        let entry = |(key, of): (Value<'_>, Value<'_>)| Some((key.unpack_str()?.to_owned(), raw(of)));
+        let entries: Option<Vec<_>> = dict.iter().map(entry).collect();
+        return entries.map_or_else(|| Raw::Other("dict".to_owned()), Raw::Dict);
     }
     let items = ListRef::from_value(value)
         .map(|list| list.content())

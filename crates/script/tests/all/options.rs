@@ -153,6 +153,72 @@ fn every_option_of_a_connection_is_checked() {
 }
 
 #[test]
+fn search_keys_are_names_and_paths() {
+    for (keys, expected) in [
+        ("{\"mrn\": \"PID-3.1\", \"order\": \"ORC(2)-2.1\"}", ""),
+        ("{}", ""),
+        (
+            "{\"mrn\": \"PID\"}",
+            "error[bad-path]: the key `mrn`: `PID` is a whole segment; a key is one value [name a field, such as `PID-3.1`]",
+        ),
+        (
+            "{\"MRN\": \"PID-3.1\"}",
+            "error[wrong-value]: `MRN` is no name for a search key: it is 1 to 32 of the characters a-z, 0-9 and _, and begins with a letter [write `mrn`]",
+        ),
+        (
+            "{\"mrn\": 3}",
+            "error[wrong-type]: the key `mrn` wants an HL7 path, not a whole number",
+        ),
+        (
+            "[\"PID-3.1\"]",
+            "error[wrong-type]: `keys` of `inbound` wants a dict of names and HL7 paths, such as `{\"mrn\": \"PID-3.1\"}`, not a list",
+        ),
+        (
+            "{\"k%d\" % n: \"PID-3.1\" for n in range(9)}",
+            "error[out-of-range]: `keys` has 9 entries; it may have 8",
+        ),
+    ] {
+        let problem = match expected {
+            "" => vec![],
+            text => vec![format!("4:47: {text}")],
+        };
+        let problem: Vec<&str> = problem.iter().map(String::as_str).collect();
+        check(
+            &format!("inbound(\"IB_A\", timer(), router = \"r\", keys = {keys})"),
+            &problem,
+        );
+    }
+    let line = "inbound(\"IB_A\", timer(), router = \"r\", keys = {\"mrn\": \"PID3.1\"})";
+    let found = lines(&[("config/a.star", &format!("{ROUTER}{line}\n"))]).join("\n");
+    assert!(
+        found.contains("error[bad-path]: the key `mrn`") && found.contains("[did you mean `PID-3.1`?]"),
+        "{found}"
+    );
+}
+
+#[test]
+fn search_keys_are_the_patients_number_unless_said_otherwise() {
+    let text = format!(
+        "{ROUTER}
+inbound(\"IB_A\", loopback(), router = \"r\")
+inbound(\"IB_B\", loopback(), router = \"r\", format = \"raw\")
+inbound(\"IB_C\", loopback(), router = \"r\", keys = {{}})
+"
+    );
+    let toml =
+        "[[inbound]]\nname = \"IB_D\"\nloopback = {}\nrouter = \"r\"\nkeys = { order = \"ORC-2.1\" }\n";
+    let graph = support::loaded(&[("config/a.star", &text), ("config/connections.toml", toml)]).graph;
+    let keys = |name: &str| {
+        let keys = graph.inbounds[name].keys.iter();
+        keys.map(|(name, path)| format!("{name}={path}"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(keys("IB_A"), ["mrn=PID-3.1"]);
+    assert!(keys("IB_B").is_empty() && keys("IB_C").is_empty());
+    assert_eq!(keys("IB_D"), ["order=ORC-2.1"]);
+}
+
+#[test]
 fn given_options_and_defaults_fill_the_graph() {
     let text = format!(
         "{ROUTER}\

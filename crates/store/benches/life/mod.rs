@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use model::{Body, Disposition, MessageId, NameId, SendId, Term, Timestamp};
 use store::rows::{NewDisposition, NewMessage, NewOutcome, NewRouted, NewSend, OutcomeResult};
-use store::{Entry, Store, Unit};
+use store::{Entry, Keys, Store, Unit};
 
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
@@ -83,6 +83,8 @@ fn bodies() -> Result<Vec<Body>, Failure> {
 }
 
 fn arrival(body: &Body) -> Unit {
+    let mut keys = Keys::default();
+    keys.add("mrn", "1234567890");
     Unit::one(Entry::Message(NewMessage {
         inbound: NameId(1),
         received_at: Timestamp(1),
@@ -90,6 +92,7 @@ fn arrival(body: &Body) -> Unit {
         kind: Some("ADT^A01".into()),
         source: Some("127.0.0.1:50000".into()),
         parent: None,
+        keys,
         body: body.clone(),
     }))
 }

@@ -48,5 +48,6 @@ CREATE TABLE holdfast.segment (
     sealed_at        bigint,  -- no row is added any more, its indexes are built
     oldest_reference bigint,  -- the smallest number that a sealed segment's rows refer to
     drained_at       bigint,  -- nothing in it was open at that time
-    dropped_at       bigint   -- its tables are gone
+    dropped_at       bigint,  -- its tables are gone
+    profile          text     -- what a sealed segment holds, as JSON: for searches
 );

@@ -15,6 +15,7 @@ CREATE TABLE {s}message (
     kind        text     COLLATE "C",
     source      text,
     parent      bigint,
+    keys        text     COLLATE "C", -- search keys, name=value, U+001F between them
     enc         smallint NOT NULL DEFAULT 0,
     body        bytea    NOT NULL,
     CONSTRAINT parent_is_older CHECK (parent < id)
@@ -114,3 +115,9 @@ CREATE TABLE {s}event (
     CONSTRAINT message_is_older CHECK (message < id)
 ) WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
 CREATE INDEX ON {s}event (message);
+
+-- The search keys of the messages, one row each: filled when the segment is sealed.
+CREATE TABLE {s}key (
+    entry   text   COLLATE "C" NOT NULL,
+    message bigint NOT NULL
+) WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);

@@ -9,7 +9,7 @@ use crate::rows::{
     EventKind, HandledResult, NewDeadLetter, NewDisposition, NewEvent, NewHandled, NewMessage, NewOutcome,
     NewResolved, NewRouted, NewSend, OutcomeResult, Resolution,
 };
-use crate::{CommitError, Entry, NameKind, Receipt, Store, Unit};
+use crate::{CommitError, Entry, Keys, NameKind, Receipt, Store, Unit};
 
 /// An open store with a term and some names.
 pub(super) struct Bench {
@@ -139,6 +139,7 @@ pub(super) fn message(inbound: NameId, body: &'static [u8]) -> Entry {
         kind: Some("ADT^A01".into()),
         source: Some("127.0.0.1:1".into()),
         parent: None,
+        keys: Keys::default(),
         body: Body::from(body),
     })
 }

@@ -4,9 +4,9 @@ use model::{Body, Disposition, MessageId, RowId, Stage, Timestamp};
 
 use super::build::{self, Bench};
 use super::{Case, Fault, Fixture, Outcome, case, holds, same};
-use crate::Entry;
 use crate::rows::NewMessage;
 use crate::views::{DeadLetterFilter, MessageFilter};
+use crate::{Entry, Keys};
 
 pub(super) const CASES: &[Case] = &[
     case!(
@@ -90,6 +90,7 @@ async fn filters(fixture: Fixture) -> Outcome {
             kind: Some(["ADT^A01", "ADT^A08", "ORU^R01", "ADTX"][number as usize % 4].into()),
             source: None,
             parent: ids.last().copied(),
+            keys: Keys::default(),
             body: Body::from(&b"x"[..]),
         });
         let id = MessageId(bench.commit(vec![entry]).await?.rows[0]);

@@ -29,6 +29,7 @@ mod listings;
 mod recovery;
 mod replay;
 mod retention;
+mod search;
 mod writing;
 
 pub use crash::{CrashWriter, verify_after_crash};
@@ -100,6 +101,7 @@ pub fn cases() -> Vec<Case> {
         replay::CASES,
         dispositions::CASES,
         listings::CASES,
+        search::CASES,
         administration::CASES,
         retention::CASES,
     ]

@@ -157,6 +157,7 @@ fn each_body_of_a_unit_is_packed_by_itself() {
                 kind: None,
                 source: None,
                 parent: None,
+                keys: crate::Keys::default(),
                 body: body("abc", 1),
             }),
             Entry::Send(NewSend {

@@ -29,10 +29,10 @@ const VALUES_BEFORE: usize = 4;
 /// a select list are walked together without being copied; in `FROM unnest(...)` they would be, which took a
 /// third of the database's CPU (docs/adr/0004-postgresql.md).
 const GROUPS: [&str; 6] = [
-    ", a AS (INSERT INTO {s}message (id, inbound, received_at, at, control_id, kind, source, parent, enc,
-         body)
+    ", a AS (INSERT INTO {s}message (id, inbound, received_at, at, control_id, kind, source, parent, keys,
+         enc, body)
      SELECT unnest(?::bigint[]), unnest(?::integer[]), unnest(?::bigint[]), $4, unnest(?::text[]), unnest(?::text[]),
-         unnest(?::text[]), unnest(?::bigint[]), unnest(?::smallint[]), unnest(?::bytea[])
+         unnest(?::text[]), unnest(?::bigint[]), unnest(?::text[]), unnest(?::smallint[]), unnest(?::bytea[])
      WHERE EXISTS (SELECT FROM own))",
     ", b AS (INSERT INTO {s}routed (id, message, at, handlers)
      SELECT unnest(?::bigint[]), unnest(?::bigint[]), $4, unnest(?::text[])::integer[]
@@ -123,7 +123,7 @@ macro_rules! columns {
 
 columns!(Messages {
     id: i64, inbound: i32, received_at: i64, control_id: Option<&'u str>, kind: Option<&'u str>,
-    source: Option<&'u str>, parent: Option<i64>, enc: i16, body: &'u [u8],
+    source: Option<&'u str>, parent: Option<i64>, keys: Option<&'u str>, enc: i16, body: &'u [u8],
 });
 columns!(Routeds {
     id: i64,
@@ -266,6 +266,7 @@ impl<'u> Batch<'u> {
                 of.kind.push(new.kind.as_deref());
                 of.source.push(new.source.as_deref());
                 of.parent.push(new.parent.map(MessageId::raw));
+                of.keys.push(new.keys.as_text());
                 of.enc.push(enc);
                 of.body.push(&new.body);
                 if *own == 0 {
@@ -391,7 +392,7 @@ impl<'u> Batch<'u> {
         );
         let (h, l, x, e) = (&self.handled, &self.letters, &self.resolved, &self.events);
         match group {
-            0 => add!(values; m: id, inbound, received_at, control_id, kind, source, parent, enc, body),
+            0 => add!(values; m: id, inbound, received_at, control_id, kind, source, parent, keys, enc, body),
             1 => add!(values; r: id, message, handlers),
             2 => add!(values; s: id, message, handler, destination, priority, partition, enc, body),
             3 => add!(values; o: send, id, message, result, attempts, enc, reply),
@@ -443,7 +444,7 @@ mod tests {
         );
         let whole = two.text(0b111111);
         assert!(
-            whole.contains("holdfast.s000002_event") && whole.contains("$54::text[]"),
+            whole.contains("holdfast.s000002_event") && whole.contains("$55::text[]"),
             "{whole}"
         );
         assert!(Arc::ptr_eq(&two.text(0b111111), &whole));

@@ -12,7 +12,7 @@ use crate::Error;
 use crate::packing::Place;
 
 /// Reads every row, every byte of a body that is not packed included: the server checks the pages as it reads them.
-const READ: [&str; 9] = [
+const READ: [&str; 10] = [
     "SELECT count(md5(body)) FROM {s}message WHERE enc = 0",
     "SELECT count(handlers::text) FROM {s}routed",
     "SELECT count(result) FROM {s}handled",
@@ -22,6 +22,7 @@ const READ: [&str; 9] = [
     "SELECT count(reason) FROM {s}dead_letter",
     "SELECT count(actor) FROM {s}resolved",
     "SELECT count(detail) FROM {s}event",
+    "SELECT count(entry) FROM {s}key",
 ];
 
 /// Rows whose number does not fit the segment they lie in.

@@ -29,6 +29,7 @@ mod options;
 mod readers;
 mod retention;
 mod seal;
+mod search;
 mod segment;
 mod settle;
 mod store;

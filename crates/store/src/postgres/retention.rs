@@ -180,7 +180,8 @@ fn shrink(
              ANALYZE pg_temp.stays; ANALYZE pg_temp.letter"
         ))
         .map_err(&doing)?;
-        for table in KINDS {
+        let tables = || KINDS.into_iter().chain([segment::KEY]);
+        for table in tables() {
             let (column, of) = match table {
                 "message" => ("id", "stays"),
                 "resolved" => ("dead_letter", "letter"),
@@ -199,11 +200,10 @@ fn shrink(
             .map_err(&doing)?;
         }
         drop_tables(link, term, number)?;
-        for table in KINDS {
+        for table in tables() {
             link.script(format!("ALTER TABLE {new}{table} RENAME TO s{number:06}_{table}"))
                 .map_err(&doing)?;
         }
-        let oldest = seal::oldest_reference(link, number)?;
-        note(link, "oldest_reference", number, oldest)
+        seal::note_contents(link, number)
     })
 }

@@ -27,10 +27,14 @@ pub(super) fn prefix(number: u32) -> String {
     format!("holdfast.s{number:06}_")
 }
 
-/// The names of a segment's tables.
+/// The table of the search keys, filled at sealing.
+pub(super) const KEY: &str = "key";
+
+/// The names of a segment's tables: those of the rows, and that of the search keys.
 pub(super) fn tables(number: u32) -> impl Iterator<Item = String> {
     KINDS
         .into_iter()
+        .chain([KEY])
         .map(move |kind| format!("{}{kind}", prefix(number)))
 }
 
@@ -79,7 +83,7 @@ pub(super) fn list(link: &mut Link) -> Result<Vec<SegmentInfo>, Error> {
                        AND c.relname = ANY (SELECT format('s%s_%s', lpad(s.number::text, 6, '0'), kind)
                                             FROM unnest($1::text[]) AS kind)), 0)::bigint
              FROM holdfast.segment AS s WHERE s.opened_at IS NOT NULL AND s.dropped_at IS NULL ORDER BY s.number",
-            arguments!(KINDS.map(str::to_owned).to_vec()).map_err(&doing)?,
+            arguments!(KINDS.into_iter().chain([KEY]).map(str::to_owned).collect::<Vec<_>>()).map_err(&doing)?,
         )
         .map_err(&doing)?;
     let info = |row: &PgRow| {

@@ -10,12 +10,16 @@ use sqlx_postgres::{PgArguments, PgRow, Postgres};
 
 use super::fault::database;
 use super::link::{Link, arguments, bind};
+use super::search;
 use super::segment::{number, text};
 use crate::packing::{self, HEAD_BYTES, Place};
 use crate::rows::{EventKind, HandledResult, OutcomeResult};
 use crate::segments::catalog::Catalog;
-use crate::segments::source::{Arrival, Candidates, Ended, Handled, Owner, Routed, Sent, Source, Standing};
-use crate::views::{DeadLetter, DeadLetterFilter, Event, MessageFilter, OpenSend, Summary};
+use crate::segments::search::Profiles;
+use crate::segments::source::{
+    Arrival, Between, By, Candidates, Ended, Handled, Owner, Routed, Sent, Source, Standing,
+};
+use crate::views::{DeadLetter, DeadLetterFilter, Event, OpenSend, Summary};
 use crate::{Error, WorkMessage};
 
 /// A connection, and the segments as they were when a call began.
@@ -30,7 +34,7 @@ impl<'l> Tables<'l> {
     }
 
     /// All rows of a statement on the segment at `index`.
-    fn rows<T>(
+    pub(super) fn rows<T>(
         &mut self,
         index: usize,
         sql: &str,
@@ -336,32 +340,27 @@ impl Source for Tables<'_> {
         )
     }
 
-    fn list_messages(
+    fn profiles(&mut self) -> Result<Profiles, Error> {
+        search::profiles(self.link)
+    }
+
+    fn candidates(
         &mut self,
         index: usize,
-        filter: &MessageFilter,
-        before: i64,
+        by: By<'_>,
+        between: Between,
         limit: usize,
-    ) -> Result<Vec<Summary>, Error> {
+    ) -> Result<Vec<i64>, Error> {
+        self.messages_by(index, by, between, limit)
+    }
+
+    fn lines(&mut self, index: usize, messages: &[i64]) -> Result<Vec<Summary>, Error> {
         const { assert!(HEAD_BYTES == 18, "the statement below names it") };
-        let mut query = Where::new(
+        let sql =
             "SELECT id, inbound, received_at, control_id, kind, source, parent, octet_length(body), enc,
-                 substring(body FOR 18)
-             FROM {s}message WHERE id < ?",
-            before,
-        );
-        query.and(" AND inbound = ?", filter.inbound.map(|inbound| inbound.0 as i32));
-        query.and(" AND control_id = ?", filter.control_id.clone());
-        query.and(" AND kind >= ?", filter.kind.clone());
-        // Everything that begins with the text sorts before the text and the last character there is.
-        query.and(
-            " AND kind < ?",
-            filter.kind.as_ref().map(|kind| format!("{kind}\u{10FFFF}")),
-        );
-        query.and(" AND received_at >= ?", filter.since.map(|since| since.0));
-        query.and(" AND received_at < ?", filter.until.map(|until| until.0));
-        query.and(" ORDER BY id DESC LIMIT ?", Some(limit as i64));
-        self.rows(index, &query.sql, query.values, summary)
+                       substring(body FOR 18)
+                   FROM {s}message WHERE id = ANY ($1)";
+        self.of(index, messages, sql, summary)
     }
 
     fn list_letters(
@@ -514,7 +513,7 @@ fn routed(row: &PgRow) -> Result<Routed, Driver> {
     })
 }
 
-/// A line of a listing, from the columns that [`Tables::list_messages`] selects: the body's stored length, its
+/// A line of a listing, from the columns that [`Tables::lines`] selects: the body's stored length, its
 /// `enc` and its first [`HEAD_BYTES`] are the last three.
 fn summary(row: &PgRow) -> Result<Summary, Driver> {
     let id = row.try_get(0)?;

@@ -3,10 +3,11 @@
 //! A page looks at a bounded number of rows; it may therefore be short, even empty, and still name a
 //! next one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use model::{RowId, Timestamp};
+use model::{NameId, RowId, Timestamp};
 
+use super::search::Search;
 use super::source::Source;
 use super::view::View;
 use crate::Error;
@@ -17,65 +18,87 @@ const EXAMINED_MAX: usize = 50_000;
 /// Rows read at a time: little where every row is shown, more where most may be passed over.
 const CHUNK_MIN: usize = 64;
 const CHUNK_SIFTING: usize = 1_000;
-/// Clocks may step back: a segment is passed over only when it was done this long before, in microseconds.
-const CLOCK_SLACK_MICROS: i64 = 60 * 60 * 1_000_000;
 
 impl<S: Source> View<S> {
     /// Messages by filter, newest first.
     pub(crate) fn messages(&mut self, filter: &MessageFilter) -> Result<Page<Summary>, Error> {
         let limit = filter.limit.clamp(1, 1_000);
         let mut before = filter.before.unwrap_or(RowId::MAX).0;
+        let mut search = Search::new(&mut self.source, filter, before)?;
         let mut items = Vec::new();
         let mut examined = 0;
-        let start = self
-            .source
-            .catalog()
-            .home(before.saturating_sub(1))
-            .map_or(0, |index| index + 1);
-        for index in (0..start).rev() {
-            if self.is_older_than(index, filter.since) {
-                continue;
+        let mut chunk = (limit + 1).max(CHUNK_MIN);
+        loop {
+            let mut candidates = Vec::with_capacity(chunk);
+            while candidates.len() < chunk
+                && let Some(candidate) = search.next(&mut self.source)?
+            {
+                candidates.push(candidate);
             }
-            loop {
-                let chunk = match filter.disposition {
-                    Some(_) => CHUNK_SIFTING,
-                    None => (limit + 1 - items.len()).max(CHUNK_MIN),
-                };
-                let rows = self.source.list_messages(index, filter, before, chunk)?;
-                let full = rows.len() == chunk;
-                let ids: Vec<i64> = rows.iter().map(|summary| summary.id.raw()).collect();
-                let stands = self.stands(&ids)?;
-                for mut summary in rows {
-                    if items.len() == limit || examined == EXAMINED_MAX {
-                        return Ok(Page {
-                            items,
-                            next: Some(RowId(before)),
-                        });
-                    }
-                    examined += 1;
-                    before = summary.id.raw();
-                    if let Some(stands) = stands.get(&before) {
-                        summary.disposition = *stands;
-                    }
-                    if filter
-                        .disposition
-                        .is_none_or(|wanted| wanted == summary.disposition)
-                    {
-                        items.push(summary);
-                    }
+            let full = candidates.len() == chunk;
+            let lines = self.matching(&candidates, filter)?;
+            for candidate in candidates {
+                if items.len() == limit || examined == EXAMINED_MAX {
+                    return Ok(Page {
+                        items,
+                        next: Some(RowId(before)),
+                    });
                 }
-                if !full {
-                    break;
-                }
+                examined += 1;
+                before = candidate;
+                items.extend(lines.get(&candidate).cloned());
             }
+            if !full {
+                return Ok(Page { items, next: None });
+            }
+            chunk = CHUNK_SIFTING;
         }
-        Ok(Page { items, next: None })
     }
 
-    /// Whether everything in a segment was received before `since`.
-    fn is_older_than(&self, index: usize, since: Option<Timestamp>) -> bool {
-        let next = self.source.catalog().segments.get(index + 1);
-        matches!((since, next), (Some(since), Some(next)) if next.opened_at + CLOCK_SLACK_MICROS < since.0)
+    /// Those of the candidates that a filter lets through, whatever led to them; its key aside, which nothing
+    /// but itself leads to.
+    fn matching(
+        &mut self,
+        candidates: &[i64],
+        filter: &MessageFilter,
+    ) -> Result<HashMap<i64, Summary>, Error> {
+        let mut lines = Vec::new();
+        for (index, of) in self.homes(candidates) {
+            lines.extend(self.source.lines(index, &of)?);
+        }
+        lines.retain(|line| fits(line, filter));
+        let ids: Vec<i64> = lines.iter().map(|line| line.id.raw()).collect();
+        let sent = match filter.destination {
+            Some(destination) => Some(self.sent_to(destination, &ids)?),
+            None => None,
+        };
+        let stands = self.stands(&ids)?;
+        let mut matching = HashMap::with_capacity(lines.len());
+        for mut line in lines {
+            let id = line.id.raw();
+            line.disposition = stands.get(&id).copied().unwrap_or(line.disposition);
+            let wanted = filter.disposition.is_none_or(|wanted| wanted == line.disposition)
+                && sent.as_ref().is_none_or(|sent| sent.contains(&id));
+            if wanted {
+                matching.insert(id, line);
+            }
+        }
+        Ok(matching)
+    }
+
+    /// Which of these messages were sent to a destination.
+    fn sent_to(&mut self, destination: NameId, messages: &[i64]) -> Result<HashSet<i64>, Error> {
+        let mut sent = HashSet::new();
+        for (index, of) in self.reach(messages) {
+            let sends = self.source.sends(index, &of)?;
+            sent.extend(
+                sends
+                    .iter()
+                    .filter(|send| send.destination == destination)
+                    .map(|send| send.message),
+            );
+        }
+        Ok(sent)
     }
 
     /// Dead letters that nobody dealt with, oldest first.
@@ -122,4 +145,14 @@ impl<S: Source> View<S> {
         }
         Ok(newest)
     }
+}
+
+/// What a line itself tells.
+fn fits(line: &Summary, filter: &MessageFilter) -> bool {
+    let begins = |kind: &String| line.kind.as_ref().is_some_and(|of| of.starts_with(kind.as_str()));
+    filter.inbound.is_none_or(|inbound| line.inbound == inbound)
+        && (filter.control_id.is_none() || line.control_id == filter.control_id)
+        && filter.kind.as_ref().is_none_or(begins)
+        && filter.since.is_none_or(|since| line.received_at >= since)
+        && filter.until.is_none_or(|until| line.received_at < until)
 }

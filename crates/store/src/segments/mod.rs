@@ -10,9 +10,11 @@ mod detail;
 mod drain;
 mod lanes;
 mod listing;
+pub(crate) mod profile;
 mod recovery;
 pub(crate) mod retention;
 pub(crate) mod revision;
+pub(crate) mod search;
 pub(crate) mod source;
 pub(crate) mod view;
 

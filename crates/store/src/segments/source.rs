@@ -7,8 +7,10 @@
 use model::{Body, Disposition, MessageId, NameId, Timestamp};
 
 use super::catalog::Catalog;
+use super::search::Profiles;
+use crate::keys::Key;
 use crate::rows::{HandledResult, OutcomeResult};
-use crate::views::{DeadLetter, DeadLetterFilter, Event, MessageFilter, OpenSend, Summary};
+use crate::views::{DeadLetter, DeadLetterFilter, Event, OpenSend, Summary};
 use crate::{Error, WorkMessage};
 
 /// A message without its bytes.
@@ -87,6 +89,34 @@ pub(crate) enum Owner {
     Letter,
 }
 
+/// Messages `low <= id < before`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Between {
+    pub(crate) low: i64,
+    pub(crate) before: i64,
+}
+
+/// By what messages are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum By<'f> {
+    /// Received at or after the first time and before the second.
+    Time(Timestamp, Timestamp),
+    /// This key, in a sealed segment (true) or in one whose keys are not sorted yet.
+    Key(&'f Key, bool),
+    ControlId(&'f str),
+    /// Any of these pairs of inbound and type; an empty type = none.
+    Kinds(&'f [(NameId, &'f str)]),
+    /// This inbound, if one is given; a type that begins so, if one is given; received in this time. For
+    /// segments of which the pairs are not known.
+    Scan(Option<NameId>, Option<&'f str>, Timestamp, Timestamp),
+    /// Sent to this destination.
+    Destination(NameId),
+    /// A row says this of them.
+    Disposition(Disposition),
+    /// Messages of this segment of which no row of it says where they stand.
+    Undisposed,
+}
+
 /// The questions about one segment.
 pub(crate) trait Source {
     /// The segments as they were when the reading began.
@@ -149,14 +179,19 @@ pub(crate) trait Source {
     /// Sends to a destination that no row of this segment ended.
     fn send_candidates(&mut self, index: usize, of: Candidates) -> Result<Vec<OpenSend>, Error>;
 
-    /// Messages older than `before` that a filter lets through (its `disposition` aside), newest first.
-    fn list_messages(
+    /// What was noted of the segments when they were sealed.
+    fn profiles(&mut self) -> Result<Profiles, Error>;
+    /// Numbers of messages by one thing that rows of this segment say of them, newest first, at most `limit`,
+    /// each perhaps more than once. Once the segment is sealed there is an index for each.
+    fn candidates(
         &mut self,
         index: usize,
-        filter: &MessageFilter,
-        before: i64,
+        by: By<'_>,
+        between: Between,
         limit: usize,
-    ) -> Result<Vec<Summary>, Error>;
+    ) -> Result<Vec<i64>, Error>;
+    /// The lines of messages, their standing not filled in.
+    fn lines(&mut self, index: usize, messages: &[i64]) -> Result<Vec<Summary>, Error>;
     /// Dead letters newer than `after` that a filter lets through, resolved ones too, oldest first.
     fn list_letters(
         &mut self,

@@ -173,6 +173,7 @@ impl<'c> Appender<'c> {
             new.kind,
             new.source,
             new.parent.map(MessageId::raw),
+            new.keys.as_text(),
             enc,
             &new.body[..],
         ])?;
@@ -300,8 +301,8 @@ impl<'c> Appender<'c> {
 
 /// In the order of [`KINDS`].
 const SQL: [&str; KINDS.len()] = [
-    "INSERT INTO message (id, epoch, inbound, received_at, at, control_id, kind, source, parent, enc, body)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    "INSERT INTO message (id, epoch, inbound, received_at, at, control_id, kind, source, parent, keys, enc, body)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     "INSERT INTO routed (id, epoch, message, at, handlers) VALUES (?1, ?2, ?3, ?4, ?5)",
     "INSERT INTO handled (message, handler, id, epoch, at, result) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     "INSERT INTO outbound (id, epoch, message, handler, destination, priority, partition_key, at, enc, body)

@@ -10,6 +10,7 @@ use super::layout::Layout;
 use super::migrate;
 use crate::codes;
 use crate::segments::catalog::Segment;
+use crate::segments::profile::Profile;
 use crate::views::Leader;
 use crate::{Desired, Error, NameKind};
 
@@ -193,12 +194,14 @@ impl Control {
         &self,
         number: u32,
         oldest_reference: i64,
+        profile: &Profile,
         now: Timestamp,
     ) -> Result<(), Error> {
+        let profile = text_of(profile)?;
         self.connection
             .execute(
-                "UPDATE segment SET sealed_at = ?2, oldest_reference = ?3 WHERE number = ?1",
-                params![number, now.0, oldest_reference],
+                "UPDATE segment SET sealed_at = ?2, oldest_reference = ?3, profile = ?4 WHERE number = ?1",
+                params![number, now.0, oldest_reference, profile],
             )
             .map_err(database("noting that a segment is sealed"))?;
         Ok(())
@@ -224,11 +227,17 @@ impl Control {
         Ok(())
     }
 
-    pub(super) fn note_rewritten(&self, number: u32, oldest_reference: i64) -> Result<(), Error> {
+    pub(super) fn note_rewritten(
+        &self,
+        number: u32,
+        oldest_reference: i64,
+        profile: &Profile,
+    ) -> Result<(), Error> {
+        let profile = text_of(profile)?;
         self.connection
             .execute(
-                "UPDATE segment SET oldest_reference = ?2 WHERE number = ?1",
-                params![number, oldest_reference],
+                "UPDATE segment SET oldest_reference = ?2, profile = ?3 WHERE number = ?1",
+                params![number, oldest_reference, profile],
             )
             .map_err(database("noting that a segment was made anew"))?;
         Ok(())
@@ -310,5 +319,13 @@ fn segment(row: &Row<'_>) -> rusqlite::Result<Segment> {
         sealed: row.get(3)?,
         drained: row.get(4)?,
         oldest_reference: row.get(5)?,
+    })
+}
+
+/// A profile as it is noted.
+fn text_of(profile: &Profile) -> Result<String, Error> {
+    serde_json::to_string(profile).map_err(|source| Error::Database {
+        doing: "noting what a segment holds",
+        source: Box::new(source),
     })
 }

@@ -65,10 +65,14 @@ impl Keeper {
             None => database::open_for_writing(&self.shared.layout.segment(number), Kind::Segment)?,
         };
         self.shared.readers.forget(number);
-        let oldest_reference = seal::seal(&connection)?;
+        let (oldest_reference, profile) = seal::seal(&connection)?;
         drop(connection);
-        self.control
-            .note_sealed(number, oldest_reference, self.shared.options.clock.now())?;
+        self.control.note_sealed(
+            number,
+            oldest_reference,
+            &profile,
+            self.shared.options.clock.now(),
+        )?;
         self.shared.change_segment(number, |segment| {
             segment.sealed = true;
             segment.oldest_reference = Some(oldest_reference);

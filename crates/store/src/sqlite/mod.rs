@@ -21,6 +21,7 @@ mod options;
 mod readers;
 mod retention;
 mod seal;
+mod search;
 mod segment;
 mod source;
 mod store;

@@ -16,6 +16,7 @@ use super::store::Shared;
 use super::{seal, segment};
 use crate::Error;
 use crate::segments::catalog::Segment;
+use crate::segments::profile::Profile;
 use crate::segments::retention::{Done, Fate, Findings, Remainder, RetentionRules, Retired, SegmentInfo};
 use crate::tally::KINDS;
 
@@ -82,15 +83,16 @@ pub(super) fn retire(
         }
         Fate::Shrink => {
             let file = layout.rewritten(number);
-            let oldest_reference = rewrite(shared, &control, term, &segment, &remainder, &file)?;
+            let (oldest_reference, profile) = rewrite(shared, &control, term, &segment, &remainder, &file)?;
             shared.change_files(|| {
                 must_lead(&control, term)?;
-                // Either file is right by itself, and so is the old oldest reference with the new file.
+                // Either file is right by itself, and so are the old oldest reference and profile, which
+                // only promise more, with the new file.
                 layout
                     .replace_segment(number)
                     .map_err(io("replacing a segment"))?;
                 shared.readers.forget(number);
-                control.note_rewritten(number, oldest_reference)?;
+                control.note_rewritten(number, oldest_reference, &profile)?;
                 shared.change_segment(number, |segment| {
                     segment.oldest_reference = Some(oldest_reference);
                 });
@@ -114,7 +116,8 @@ fn must_lead(control: &Control, term: Term) -> Result<(), Error> {
     ))
 }
 
-/// Writes what has to stay of a segment to `file`, durably; answers the smallest number that it refers to.
+/// Writes what has to stay of a segment to `file`, durably; answers the smallest number that it refers to, and its
+/// profile.
 fn rewrite(
     shared: &Shared,
     control: &Control,
@@ -122,7 +125,7 @@ fn rewrite(
     segment: &Segment,
     remainder: &Remainder,
     file: &Path,
-) -> Result<i64, Error> {
+) -> Result<(i64, Profile), Error> {
     let layout = &shared.layout;
     layout
         .remove_rewritten()
@@ -131,14 +134,14 @@ fn rewrite(
     let connection = segment::create(file, control.store_id()?, segment, Some(term), now)?;
     copy(&connection, &layout.segment(segment.number), remainder)
         .map_err(database("copying what has to stay of a segment"))?;
-    let oldest_reference = seal::seal(&connection)?;
+    let sealed = seal::seal(&connection)?;
     connection
         .close()
         .map_err(|(_, error)| fault::database("closing a segment")(error))?;
     File::open(file)
         .and_then(|file| file.sync_all())
         .map_err(io("writing a segment"))?;
-    Ok(oldest_reference)
+    Ok(sealed)
 }
 
 fn copy(connection: &Connection, from: &Path, remainder: &Remainder) -> rusqlite::Result<()> {

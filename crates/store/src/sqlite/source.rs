@@ -10,12 +10,16 @@ use rusqlite::types::{Type, Value};
 use rusqlite::{OptionalExtension, Row, ToSql};
 
 use super::fault::database;
-use super::readers::{Reader, Readers};
+use super::readers::{CONTROL, Reader, Readers};
+use super::search;
 use crate::packing::{self, HEAD_BYTES, Place};
 use crate::rows::{EventKind, HandledResult, OutcomeResult};
 use crate::segments::catalog::Catalog;
-use crate::segments::source::{Arrival, Candidates, Ended, Handled, Owner, Routed, Sent, Source, Standing};
-use crate::views::{DeadLetter, DeadLetterFilter, Event, MessageFilter, OpenSend, Summary};
+use crate::segments::search::Profiles;
+use crate::segments::source::{
+    Arrival, Between, By, Candidates, Ended, Handled, Owner, Routed, Sent, Source, Standing,
+};
+use crate::views::{DeadLetter, DeadLetterFilter, Event, OpenSend, Summary};
 use crate::{Error, WorkMessage};
 
 /// Connections that one call holds at a time.
@@ -379,33 +383,28 @@ impl Source for Files {
         )
     }
 
-    fn list_messages(
+    fn profiles(&mut self) -> Result<Profiles, Error> {
+        let control = self.readers.take(CONTROL)?;
+        search::profiles(&control)
+    }
+
+    fn candidates(
         &mut self,
         index: usize,
-        filter: &MessageFilter,
-        before: i64,
+        by: By<'_>,
+        between: Between,
         limit: usize,
-    ) -> Result<Vec<Summary>, Error> {
-        let mut query = Where::new(
-            "SELECT id, inbound, received_at, control_id, kind, source, parent, length(body), enc, substr(body, 1, ?2)
-             FROM message WHERE id < ?1",
-            vec![before.into(), (HEAD_BYTES as i64).into()],
-        );
-        query.and(
-            " AND inbound = ?",
-            filter.inbound.map(|inbound| i64::from(inbound.0)),
-        );
-        query.and(" AND control_id = ?", filter.control_id.clone());
-        query.and(" AND kind >= ?", filter.kind.clone());
-        // Everything that begins with the text sorts before the text and the last character there is.
-        query.and(
-            " AND kind < ?",
-            filter.kind.as_ref().map(|kind| format!("{kind}\u{10FFFF}")),
-        );
-        query.and(" AND received_at >= ?", filter.since.map(|since| since.0));
-        query.and(" AND received_at < ?", filter.until.map(|until| until.0));
-        query.and(" ORDER BY id DESC LIMIT ?", Some(limit as i64));
-        self.list(index, &query, |row| summary(row, 8))
+    ) -> Result<Vec<i64>, Error> {
+        let connection = self.connection(index)?;
+        search::messages_by(&connection, by, between, limit).map_err(database("searching a segment"))
+    }
+
+    fn lines(&mut self, index: usize, messages: &[i64]) -> Result<Vec<Summary>, Error> {
+        const { assert!(HEAD_BYTES == 18, "the statement below names it") };
+        let sql = "SELECT id, inbound, received_at, control_id, kind, source, parent, length(body), enc,
+                       substr(body, 1, 18)
+                   FROM message WHERE id = ?1";
+        self.each(index, messages, sql, |row| summary(row, 8))
     }
 
     fn list_letters(
@@ -493,7 +492,7 @@ fn name_or_zero(of: Candidates) -> u32 {
     of.name.map_or(0, |name| name.0)
 }
 
-/// A line of a listing, from the columns that [`Files::list_messages`] selects: the body's stored length, its
+/// A line of a listing, from the columns that [`Files::lines`] selects: the body's stored length, its
 /// `enc` (in the column of that number) and its beginning are the last three.
 fn summary(row: &Row<'_>, enc: usize) -> rusqlite::Result<Summary> {
     let id = row.get(0)?;

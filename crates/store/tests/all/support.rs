@@ -85,6 +85,7 @@ impl Led {
             kind: None,
             source: None,
             parent: None,
+            keys: store::Keys::default(),
             body: Body::from(noise(size)),
         })
     }

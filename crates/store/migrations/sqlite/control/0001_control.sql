@@ -41,5 +41,6 @@ CREATE TABLE segment (
     sealed_at        INTEGER,          -- no row is added any more, its indexes are built
     oldest_reference INTEGER,          -- the smallest number that a sealed segment's rows refer to
     drained_at       INTEGER,          -- nothing in it was open at that time
-    dropped_at       INTEGER           -- its file is gone, or about to go
+    dropped_at       INTEGER,          -- its file is gone, or about to go
+    profile          TEXT              -- what a sealed segment holds, as JSON: for searches
 ) STRICT;

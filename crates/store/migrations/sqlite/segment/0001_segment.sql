@@ -29,6 +29,7 @@ CREATE TABLE message (
     kind        TEXT,
     source      TEXT,
     parent      INTEGER,
+    keys        TEXT, -- search keys, name=value, U+001F between them
     enc         INTEGER NOT NULL, -- how the body is packed; 0 = not
     body        BLOB    NOT NULL,
     CONSTRAINT parent_is_older CHECK (parent < id)
@@ -133,3 +134,10 @@ CREATE TABLE event (
     CONSTRAINT message_is_older CHECK (message < id)
 ) STRICT;
 CREATE INDEX event_message ON event (message);
+
+-- The search keys of the messages, one row each: filled when the segment is sealed.
+CREATE TABLE key (
+    entry   TEXT    NOT NULL,
+    message INTEGER NOT NULL,
+    PRIMARY KEY (entry, message)
+) STRICT, WITHOUT ROWID;

@@ -116,6 +116,7 @@ impl Led {
             kind: Some("ADT^A01".into()),
             source: None,
             parent: None,
+            keys: store::Keys::default(),
             body: Body::from(vec![b'x'; 300]),
         })
     }
