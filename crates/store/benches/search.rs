@@ -129,7 +129,7 @@ fn main() -> Result<(), Failure> {
         runtime.block_on(async {
             let store = open()?;
             filled("PostgreSQL", &store, messages).await?;
-            sealed(async || Ok(store.segments().await?)).await?;
+            sealed(async || Ok(store.segment_counts().await?)).await?;
             store.close().await?;
             drop(store);
             searched(&open()?, messages).await
