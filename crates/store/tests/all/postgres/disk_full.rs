@@ -140,12 +140,15 @@ fn a_full_disk_under_the_log_stops_the_server_and_nothing_that_was_acknowledged_
         assert!(!told.is_empty(), "the disk is larger than it was made");
         assert!(!kept.is_empty());
         std::fs::remove_file(&ballast).unwrap();
-        // Where it could not even recover, an administrator starts it; where it could, nobody has to.
-        if !server.is_running() {
-            server.start_again();
-        }
         until("it writes again", async || {
-            led.commit(vec![led.message(1, "again")]).await.is_ok()
+            // Where it could not even recover it ended, and an administrator starts it again.
+            if !server.is_running() {
+                server.start_again();
+            }
+            let answer = led.commit(vec![led.message(1, "again")]);
+            tokio::time::timeout(Duration::from_secs(1), answer)
+                .await
+                .is_ok_and(|answer| answer.is_ok())
         })
         .await;
         let found = led.store.messages_for_work(&kept).await.unwrap();
