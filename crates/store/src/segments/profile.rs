@@ -77,13 +77,22 @@ impl Profile {
         }
     }
 
-    /// The row numbers `first..end` between which all messages lie that were received in this time;
-    /// `end` is the segment's own. `None`: there is no such message.
-    pub(crate) fn span(&self, since: Timestamp, until: Timestamp, end: i64) -> Option<(i64, i64)> {
+    /// The row numbers between which all messages lie that were received in this time; `first` and `end` are
+    /// the segment's own. `None`: there is no such message.
+    pub(crate) fn span(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+        first: i64,
+        end: i64,
+    ) -> Option<(i64, i64)> {
         let meets = |block: &Block| block.newest >= since.0 && block.oldest < until.0;
-        let first = self.blocks.iter().find(|block| meets(block))?.first;
+        let low = match self.blocks.iter().position(meets)? {
+            0 => first,
+            place => self.blocks[place].first,
+        };
         let last = self.blocks.iter().rposition(meets)?;
-        Some((first, self.blocks.get(last + 1).map_or(end, |next| next.first)))
+        Some((low, self.blocks.get(last + 1).map_or(end, |next| next.first)))
     }
 
     /// Inbounds and types that these filters let through, with how many there are; `None`: not known.
@@ -145,9 +154,9 @@ mod tests {
             share(1, 1, "ADT^A08", (5, 40)),
         ];
         let profile = Profile::new(shares, Vec::new(), vec![(3, 8)]);
-        let span = |since, until| profile.span(Timestamp(since), Timestamp(until), 900);
-        assert_eq!(span(i64::MIN, i64::MAX), Some((1, 900)));
-        assert_eq!(span(10, 11), Some((1, 201)));
+        let span = |since, until| profile.span(Timestamp(since), Timestamp(until), 0, 900);
+        assert_eq!(span(i64::MIN, i64::MAX), Some((0, 900)));
+        assert_eq!(span(10, 11), Some((0, 201)));
         assert_eq!(span(21, 30), Some((101, 201)));
         assert_eq!(span(41, 50), None);
         assert_eq!(span(0, 5), None);

@@ -63,7 +63,8 @@ pub(super) struct Search {
     profiles: Profiles,
     since: Timestamp,
     until: Timestamp,
-    /// All candidates lie in it.
+    /// Where candidates can lie that was not searched yet, the newest at the end; `between` is searched now.
+    ranges: Vec<Between>,
     between: Between,
     /// Segments below this index are not opened yet.
     unopened: usize,
@@ -98,22 +99,24 @@ impl Search {
             profiles,
             since,
             until,
-            between: Between { low: before, before },
-            unopened: segments.len(),
+            ranges: Vec::new(),
+            between: Between { low: 0, before: 0 },
+            unopened: 0,
             streams: Vec::new(),
         };
-        search.between = search.between(source, before);
+        search.ranges = search.ranges(source, before);
         Ok(search)
     }
 
-    /// The row numbers between which all messages of the filter's time lie.
-    fn between<S: Source>(&self, source: &S, before: i64) -> Between {
+    /// The ranges of row numbers in which all messages of the filter's time lie, ascending. Several, because the
+    /// open segment may hold some, for all that is known of it.
+    fn ranges<S: Source>(&self, source: &S, before: i64) -> Vec<Between> {
         let catalog = source.catalog();
-        let (mut low, mut high) = (i64::MAX, i64::MIN);
+        let mut ranges: Vec<Between> = Vec::new();
         for (index, segment) in catalog.segments.iter().enumerate() {
             let end = catalog.end(index);
             let span = match self.profiles.get(&segment.number) {
-                Some(profile) => profile.span(self.since, self.until, end),
+                Some(profile) => profile.span(self.since, self.until, segment.first, end),
                 None => {
                     let next = catalog.segments.get(index + 1);
                     let done = next
@@ -121,19 +124,33 @@ impl Search {
                     (!done).then_some((segment.first, end))
                 }
             };
-            if let Some((first, end)) = span {
-                low = low.min(first);
-                high = high.max(end);
+            let Some((low, end)) = span else { continue };
+            let end = end.min(before);
+            match ranges.last_mut() {
+                Some(last) if last.before >= low => last.before = end.max(last.before),
+                _ if low < end => ranges.push(Between { low, before: end }),
+                _ => {}
             }
         }
-        Between {
-            low,
-            before: before.min(high),
-        }
+        ranges
     }
 
     /// The next candidate. Each comes once.
     pub(super) fn next<S: Source>(&mut self, source: &mut S) -> Result<Option<i64>, Error> {
+        loop {
+            let found = self.next_of_range(source)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            let Some(range) = self.ranges.pop() else {
+                return Ok(None);
+            };
+            self.between = range;
+            self.unopened = source.catalog().segments.len();
+        }
+    }
+
+    fn next_of_range<S: Source>(&mut self, source: &mut S) -> Result<Option<i64>, Error> {
         loop {
             for stream in &mut self.streams {
                 if stream.read.is_empty() && !stream.ended {
