@@ -16,7 +16,9 @@ holdfast=${HOLDFAST_BIN:-target/release/holdfast}
 work=$(mktemp -d)
 cp -r crates/bench/site "$work/site"
 chmod -R go-w "$work/site"
-sed -i "s/^lanes = .*/lanes = $lanes/" "$work/site/environments/dev.toml"
+inbound=$(seq -s, 21000 $((21000 + lanes - 1)))
+outbound=$(seq -s, 22000 $((22000 + lanes - 1)))
+printf 'inbound_ports = "%s"\noutbound_ports = "%s"\nwork = "edit"\n' "$inbound" "$outbound" >"$work/site/environments/dev.toml"
 ulimit -n $((4 * lanes + 1000)) 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 
 ticks() { awk '{ print $14 + $15 }' "/proc/$node/stat"; }
