@@ -43,6 +43,9 @@ pub(crate) enum Place {
     Reply(i64),
 }
 
+/// Makes the place of a body out of a row's number.
+pub(crate) type PlaceOf = fn(i64) -> Place;
+
 /// A body that cannot be read back. Says which one, and why.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{} cannot be read: {why}", self.place.words())]

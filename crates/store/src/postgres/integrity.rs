@@ -9,7 +9,7 @@ use super::link::{Link, arguments, bind};
 use super::segment::{self, prefix, tables, text};
 use super::tables::body;
 use crate::Error;
-use crate::packing::Place;
+use crate::packing::{Place, PlaceOf};
 
 /// Reads every row, every byte of a body that is not packed included: the server checks the pages as it reads them.
 const READ: [&str; 10] = [
@@ -39,7 +39,7 @@ const ORPHANS: &str = "SELECT count(*) FROM {s}outcome AS o
 
 /// The next packed bodies behind a row: its number in two columns ($1, $2), how it is packed, the bytes. As many as
 /// fit into 4 MiB, at least one, at most 256.
-const BODIES: [(fn(i64) -> Place, &str); 3] = [
+const BODIES: [(PlaceOf, &str); 3] = [
     (
         Place::Message,
         "SELECT id, id, enc, body FROM (

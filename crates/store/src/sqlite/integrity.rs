@@ -4,7 +4,7 @@ use super::fault::database;
 use super::readers::CONTROL;
 use super::store::Shared;
 use crate::Error;
-use crate::packing::{self, Place};
+use crate::packing::{self, Place, PlaceOf};
 
 /// Faults that one file's check names before it stops.
 const CHECK: &str = "PRAGMA integrity_check(20)";
@@ -22,7 +22,7 @@ const ORPHANS: &str = "SELECT count(*) FROM outcome AS o
     WHERE send >= ?1 AND NOT EXISTS (SELECT 1 FROM outbound WHERE id = o.send AND message = o.message)";
 
 /// Every body that is packed, with the number of the row that names it.
-const BODIES: [(fn(i64) -> Place, &str); 3] = [
+const BODIES: [(PlaceOf, &str); 3] = [
     (Place::Message, "SELECT id, enc, body FROM message WHERE enc <> 0"),
     (Place::Send, "SELECT id, enc, body FROM outbound WHERE enc <> 0"),
     (
