@@ -15,13 +15,15 @@ use crate::programs;
 /// How long the server may take to answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A socket's path has room for 107 bytes, its name and that of the server's folder included.
+const SOCKET_FOLDER_MAX: usize = 70;
+
 /// What the server is told beside its defaults. Durable like a real one, small, and quick to notice things.
 const SETTINGS: &str = "
 fsync = on
 full_page_writes = on
 synchronous_commit = on
 listen_addresses = '127.0.0.1'
-unix_socket_directories = ''
 max_connections = 120
 shared_buffers = 128MB
 max_wal_size = 2GB
@@ -118,10 +120,15 @@ impl Server {
         panic!("the server does not start: {last}");
     }
 
+    /// Its port, and its own folder for its socket: that of a standby's settings is the primary's.
+    fn options(&self) -> String {
+        format!("-p {} -k {}", self.port, self.folder.display())
+    }
+
     fn try_start(&self) -> Result<(), String> {
         let output = self
             .pg_ctl("start")
-            .args(["-o", &format!("-p {}", self.port), "-l"])
+            .args(["-o", &self.options(), "-l"])
             .arg(self.folder.join("log"))
             .output()
             .map_err(|error| error.to_string())?;
@@ -292,6 +299,9 @@ fn make_folder() -> PathBuf {
 }
 
 fn make_folder_in(parent: &Path) -> Result<PathBuf, String> {
+    if parent.as_os_str().len() > SOCKET_FOLDER_MAX || parent.as_os_str().to_string_lossy().contains(' ') {
+        return Err("the path of a socket in it would be too long, or has a space".to_owned());
+    }
     let folder = tempfile::Builder::new()
         .prefix("pgtest-")
         .tempdir_in(parent)

@@ -435,7 +435,7 @@ mod tests {
         let (mut one, mut two) = (Statements::of(1), Statements::of(2));
         let text = one.text(0b000001);
         assert!(
-            text.contains("holdfast.s000001_message") && text.contains("$13::bytea[]"),
+            text.contains("holdfast.s000001_message") && text.contains("$14::bytea[]"),
             "{text}"
         );
         assert!(
