@@ -16,8 +16,8 @@ use super::Why;
 /// Made by `cargo run -p store --example dictionary`; never changed.
 pub(super) const DICTIONARY_1: &[u8] = include_bytes!("hl7-1.dict");
 
-/// The lowest level with entropy coding. -1 saves a tenth of its time and yields a sixth more bytes; 3 the other way
-/// round (docs/adr/0006-compressed-bodies.md).
+/// The lowest level that codes literals, with the smallest tables of those: -1 yields a sixth more bytes, 3 a tenth fewer
+/// (docs/adr/0006-compressed-bodies.md).
 const LEVEL: i32 = 1;
 
 /// The longest header of a frame.
