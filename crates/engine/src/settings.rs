@@ -75,8 +75,21 @@ pub struct StoreSettings {
     pub commit_seconds: u64,
     /// A segment is sealed when it passes this size, in MiB.
     pub segment_mb: u64,
-    /// Whether bodies are compressed before they are written; what was written is read either way.
-    pub compression: bool,
+    /// Whether bodies are compressed before they are written: `on`, `off`, or `auto`, which is `on` with `postgres`.
+    /// What was written is read either way.
+    pub compression: String,
+}
+
+impl StoreSettings {
+    /// Whether bodies are compressed. By itself, only where they travel to a server and into its log: the embedded
+    /// store is faster without (docs/adr/0006-compressed-bodies.md).
+    pub fn compresses(&self) -> bool {
+        match self.compression.as_str() {
+            "on" => true,
+            "off" => false,
+            _ => self.backend == "postgres",
+        }
+    }
 }
 
 /// How the graph runs.
@@ -141,7 +154,7 @@ impl Default for Settings {
                 durability: "standard".to_owned(),
                 commit_seconds: 10,
                 segment_mb: 256,
-                compression: true,
+                compression: "auto".to_owned(),
             },
             engine: Engine {
                 code_threads: 0,

@@ -46,6 +46,12 @@ pub(super) fn check(settings: &Settings) -> Vec<(&'static str, Problem)> {
         "use 1 to 600; 10 is right where commits take less than a second",
     );
     refuse(
+        "store.compression",
+        !["auto", "on", "off"].contains(&settings.store.compression.as_str()),
+        format!("`{}` is no choice of compression", settings.store.compression),
+        "write auto, on or off",
+    );
+    refuse(
         "store.segment_mb",
         settings.store.segment_mb < 1,
         "store.segment_mb is too small".to_owned(),

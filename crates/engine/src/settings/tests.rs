@@ -179,3 +179,14 @@ fn the_database_password_may_come_from_a_file() {
     assert_eq!(read("").unwrap(), None);
     assert!(read("absent").is_err());
 }
+
+#[test]
+fn bodies_are_compressed_by_themselves_only_on_a_server() {
+    let compresses = |text: &str| load_text(text).unwrap().0.store.compresses();
+    let server = "[store]\nbackend = \"postgres\"\nurl = \"postgres://a@localhost/b\"\n";
+    assert!(!compresses(""));
+    assert!(compresses("[store]\ncompression = \"on\"\n"));
+    assert!(compresses(server));
+    assert!(!compresses(&format!("{server}compression = \"off\"\n")));
+    assert!(load_text("[store]\ncompression = \"zstd\"\n").is_err());
+}

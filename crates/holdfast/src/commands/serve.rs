@@ -136,7 +136,7 @@ async fn open_store(args: &Args, settings: &Settings) -> anyhow::Result<Arc<dyn 
         })?;
         options.node.clone_from(&settings.node.id);
         options.segment_bytes_max = chosen.segment_mb << 20;
-        options.compress = chosen.compression;
+        options.compress = chosen.compresses();
         options.plaintext = chosen.plaintext;
         options.commit_patience = Duration::from_secs(chosen.commit_seconds);
         if chosen.durability == "strict" {
@@ -157,7 +157,7 @@ async fn open_store(args: &Args, settings: &Settings) -> anyhow::Result<Arc<dyn 
     })?;
     let mut options = store::sqlite::Options::new(directory);
     options.segment_bytes_max = chosen.segment_mb << 20;
-    options.compress = chosen.compression;
+    options.compress = chosen.compresses();
     let store = tokio::task::spawn_blocking(move || store::sqlite::open(options)).await??;
     Ok(Arc::new(store))
 }

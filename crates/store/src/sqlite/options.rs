@@ -25,14 +25,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// Segments of 256 MiB, two million rows or one day, whichever comes first.
+    /// Segments of 256 MiB, two million rows or one day, whichever comes first; bodies as they are.
     pub fn new(directory: impl Into<PathBuf>) -> Options {
         Options {
             directory: directory.into(),
             segment_bytes_max: 256 << 20,
             segment_rows_max: 2_000_000,
             segment_age_max: Duration::from_secs(24 * 60 * 60),
-            compress: true,
+            compress: false,
             clock: Arc::new(SystemClock),
         }
     }

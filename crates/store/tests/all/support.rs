@@ -22,6 +22,7 @@ pub(crate) fn fixture(directory: &Path, rows: Option<u64>) -> Fixture {
 
 pub(crate) fn options(directory: &Path, rows: Option<u64>) -> Options {
     let mut options = Options::new(directory);
+    options.compress = true; // not the default: the promises are held with it
     options.segment_rows_max = rows.unwrap_or(options.segment_rows_max);
     options
 }
