@@ -1,5 +1,6 @@
 //! Certificates for tests: an authority that is made on the spot, and what it certifies.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use rcgen::{
@@ -63,6 +64,7 @@ impl Authority {
         let (certificate, key) = (place("crt"), place("key"));
         std::fs::write(&certificate, certified.certificate).expect("it is ours");
         std::fs::write(&key, certified.key).expect("it is ours");
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("it is ours");
         (certificate, key)
     }
 

@@ -90,8 +90,10 @@ impl Keeper {
     fn keep_house(&mut self) -> Result<(), Error> {
         let now = self.shared.options.clock.now();
         let link = self.connected()?;
-        segment::make_ahead(link, now)?;
-        let catalog = segment::catalog(link)?;
+        let catalog = link.hasten(|link| {
+            segment::make_ahead(link, now)?;
+            segment::catalog(link)
+        })?;
         let full = catalog.segments.len().saturating_sub(1);
         for segment in catalog.segments[..full].iter().filter(|segment| !segment.sealed) {
             seal::seal(link, segment.number, now)?;

@@ -7,9 +7,9 @@ use futures::future::{join, join_all};
 use model::MessageId;
 use pgtest::{Relay, Server};
 use store::postgres::Durability;
-use store::{CommitError, Error, Store, Unit};
+use store::{Error, Store, Unit};
 
-use super::support::{Led, holds_exactly, open, options, until, write_on};
+use super::support::{Led, holds_exactly, open, options, refused, until, write_on, written};
 use crate::support::block_on;
 
 /// Calls to write, with `trouble` in the middle; what was acknowledged.
@@ -65,20 +65,17 @@ fn an_address_that_moves_to_the_promoted_standby_is_followed_and_back_to_the_old
         let waits = led
             .store
             .submit(led.term, vec![Unit::one(led.message(1, "waits"))]);
-        let mut told = String::new();
-        until("the old primary is refused", async || {
-            match led.commit(vec![led.message(1, "zombie")]).await {
-                Err(CommitError::Unavailable(text)) => told = text,
-                other => panic!("{other:?}"),
-            }
-            told.contains("old primary that was replaced")
+        let (_, joined) = refused(&led, "the old primary is refused", |text| {
+            text.contains("old primary that was replaced")
         })
         .await;
         assert!(led.store.census().await.is_err(), "what it holds is old");
         assert_eq!(database.sql(claim), before, "it was written to");
         address.switch(second.port());
         waits.await.remove(0).unwrap();
-        assert_eq!(led.store.census().await.unwrap().messages, kept.len() as u64 + 1);
+        let joined = written(joined).await;
+        let there = led.store.census().await.unwrap().messages;
+        assert_eq!(there, kept.len() as u64 + 1 + joined);
         led.store.close().await.unwrap();
     });
 }
@@ -98,7 +95,7 @@ fn of_several_servers_the_newest_primary_is_used() {
         // A standby that nobody waits for.
         let mut strict = options(&url, None);
         strict.durability = Durability::Strict;
-        let Err(Error::Refused(text)) = open(strict.clone()).await else {
+        let Err(Error::Refused(text) | Error::Away(text)) = open(strict.clone()).await else {
             panic!("an asynchronous standby was taken for strict");
         };
         assert!(
@@ -107,7 +104,9 @@ fn of_several_servers_the_newest_primary_is_used() {
         );
         first.wait_for_standby("second", "on");
 
-        let led = Led::open(strict).await;
+        open(strict).await.unwrap().close().await.unwrap();
+
+        let led = Led::open(options(&url, None)).await;
         let kept = under_load(&led, || {
             first.crash();
             second.promote();

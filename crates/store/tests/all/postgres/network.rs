@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use pgtest::Relay;
-use store::{CommitError, Store, Unit};
+use store::{Store, Unit};
 
-use super::support::{Led, options, slow_down, until};
+use super::support::{Led, options, refused, slow_down, until, written};
 use crate::support::block_on;
 
 /// A store by way of a relay, that gives a commit up after a second.
@@ -45,20 +45,13 @@ fn a_network_that_stops_and_goes_on_is_waited_for() {
             .store
             .submit(led.term, vec![Unit::one(led.message(1, "first"))]);
         // Those that come while it is being looked for are told so, and keep their messages.
-        let mut told = String::new();
-        until("a call is told", async || {
-            match led.commit(vec![led.message(2, "later")]).await {
-                Err(CommitError::Unavailable(text)) => told = text,
-                other => panic!("{other:?}"),
-            }
-            !told.is_empty()
-        })
-        .await;
+        let (told, joined) = refused(&led, "a call is told", |_| true).await;
         assert!(told.contains("goes on by itself"), "{told}");
         relay.resume();
         first.await.remove(0).unwrap();
         led.arrive(3, false).await;
-        assert_eq!(led.store.census().await.unwrap().messages, 2);
+        let joined = written(joined).await;
+        assert_eq!(led.store.census().await.unwrap().messages, 2 + joined);
     });
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use model::{Body, Disposition, MessageId, NameId, Term, Timestamp};
 use store::conformance::Fixture;
 use store::postgres::{self, Options, PostgresStore};
@@ -42,6 +43,35 @@ pub(super) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) 
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// A call that waits for its answer.
+pub(super) type Waiting = BoxFuture<'static, Vec<Result<Receipt, CommitError>>>;
+
+/// Writes until a call is refused with a text that is `enough`; with the text, the calls that joined the commit
+/// in flight instead: they wait for its outcome.
+pub(super) async fn refused(led: &Led, what: &str, enough: impl Fn(&str) -> bool) -> (String, Vec<Waiting>) {
+    let (mut told, mut joined) = (String::new(), Vec::new());
+    until(what, async || {
+        let unit = Unit::one(led.message(1, "later"));
+        let mut call = led.store.submit(led.term, vec![unit]);
+        match tokio::time::timeout(Duration::from_secs(3), &mut call).await {
+            Ok(answers) => match &answers[..] {
+                [Err(CommitError::Unavailable(text))] => told.clone_from(text),
+                other => panic!("{other:?}"),
+            },
+            Err(_) => joined.push(call),
+        }
+        enough(&told) && !told.is_empty()
+    })
+    .await;
+    (told, joined)
+}
+
+/// How many of these calls were written in the end.
+pub(super) async fn written(calls: Vec<Waiting>) -> u64 {
+    let answers = futures::future::join_all(calls).await;
+    answers.into_iter().flatten().filter(Result::is_ok).count() as u64
 }
 
 /// Callers that write as an engine does: the next unit after the last one's answer, the same one again while
