@@ -12,5 +12,6 @@ mod load;
 mod operators;
 mod partners;
 mod postgres;
+mod retention;
 mod site;
 mod start;
