@@ -7,6 +7,9 @@
 #
 # HOLDFAST_STORE__BACKEND=postgres and HOLDFAST_STORE__URL measure a node on a database server that runs already.
 #
+# HOLD=1 holds every outbound until all messages are acknowledged, and releases them then: what a backlog costs, and
+# whether it drains in order (add `--quiet 1h`: the judge must wait for it).
+#
 # Needs a release build (`cargo build --release`). Prints the load tool's report, and the node's CPU seconds and
 # resident memory on the way and at the end.
 set -euo pipefail
@@ -22,7 +25,7 @@ sink=$(seq -s, 22000 $((22000 + lanes - 1)))
 printf 'inbound_ports = "%s"\noutbound_ports = "%s"\nwork = "edit"\n' "$inbound" "$sink" >"$work/site/environments/dev.toml"
 "$holdfast" serve --config "$work/site" --env dev --data "$work/data" --api 127.0.0.1:20999 --log warn 2>"$work/log" &
 node=$!
-trap 'kill "$node" "${watch:-}" 2>/dev/null || true; wait "$node" 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'kill "$node" "${watch:-}" "${releaser:-}" 2>/dev/null || true; wait "$node" 2>/dev/null || true; rm -rf "$work"' EXIT
 for _ in $(seq 100); do
     curl -fsS -o /dev/null 127.0.0.1:20999/ready 2>/dev/null && break
     sleep 0.1
@@ -37,6 +40,24 @@ pace=(--window "$window")
     done
 ) &
 watch=$!
+if [ -n "${HOLD:-}" ]; then
+    outbounds=$("$holdfast" connections list --api http://127.0.0.1:20999 --json | grep -o '"OB_[^"]*"' | tr -d '"' | sort -u)
+    each() { for name in $outbounds; do "$holdfast" connections "$1" "$name" --api http://127.0.0.1:20999 >>"$work/held" 2>&1; done; }
+    each hold
+    (
+        received() { curl -fsS 127.0.0.1:20999/metrics | awk '/^holdfast_messages_received_total/ { n += $NF } END { print n + 0 }'; }
+        begun=$SECONDS last=0
+        until [ "$(received)" -ge "$count" ]; do
+            sleep 10
+            now=$(received)
+            echo "held: $now accepted after $((SECONDS - begun)) s, $(((now - last) / 10))/s"
+            last=$now
+        done
+        echo "released after $((SECONDS - begun)) s"
+        each release
+    ) &
+    releaser=$!
+fi
 "$holdfast" load --to "$to" --lanes "$lanes" "${pace[@]}" --count "$count" --sink "$sink" "$@" || true
 awk -v hz="$(getconf CLK_TCK)" -v n="$count" '{ cpu = ($14 + $15) / hz; printf "node: %.1f CPU seconds", cpu; printf ", %.0f us a message\n", cpu * 1e6 / n }' "/proc/$node/stat"
 if [ -s "$work/memory" ]; then echo "node: resident MiB every ${MEMORY_EVERY:-10} s:$(cat "$work/memory")"; fi
