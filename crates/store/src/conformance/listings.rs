@@ -20,7 +20,8 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-async fn listed(bench: &Bench, mut filter: MessageFilter) -> Result<Vec<MessageId>, Fault> {
+/// All pages of a filter.
+pub(super) async fn listed(bench: &Bench, mut filter: MessageFilter) -> Result<Vec<MessageId>, Fault> {
     let mut found = Vec::new();
     loop {
         let page = bench.store.messages(&filter).await?;

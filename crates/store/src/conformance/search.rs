@@ -4,6 +4,7 @@
 use model::{Body, Disposition, MessageId, NameId, RowId, Timestamp};
 
 use super::build::{self, Bench};
+use super::listings::listed;
 use super::{Case, Fault, Fixture, Outcome, case, holds, same};
 use crate::keys::{VALUE_BYTES_MAX, VALUES_MAX};
 use crate::rows::{NewMessage, OutcomeResult};
@@ -118,23 +119,6 @@ async fn step(bench: &Bench, message: &mut Known, number: usize) -> Result<(), F
         }
     }
     Ok(())
-}
-
-/// All pages of a filter.
-async fn found(bench: &Bench, mut filter: MessageFilter) -> Result<Vec<MessageId>, Fault> {
-    let mut found = Vec::new();
-    loop {
-        let page = bench.store.messages(&filter).await?;
-        holds(
-            "a page holds at most what was asked",
-            page.items.len() <= filter.limit,
-        )?;
-        found.extend(page.items.into_iter().map(|summary| summary.id));
-        match page.next {
-            Some(next) => filter.before = Some(next),
-            None => return Ok(found),
-        }
-    }
 }
 
 type Test = Box<dyn Fn(&Known) -> bool + Send + Sync>;
@@ -266,7 +250,7 @@ async fn holds_pairs(bench: &Bench, known: &[Known]) -> Outcome {
                 .map(|known| known.id)
                 .collect();
             let what = format!("{} and {}", one.name, other.name);
-            same(&what, found(bench, filter).await?, expected)?;
+            same(&what, listed(bench, filter).await?, expected)?;
         }
     }
     Ok(())
@@ -300,7 +284,7 @@ async fn keys(fixture: Fixture) -> Outcome {
             limit: 5,
             ..MessageFilter::default()
         };
-        found(&bench, filter).await
+        listed(&bench, filter).await
     };
     same("the first", by("mrn", "3-0").await?, vec![ids[3]])?;
     same(
@@ -357,11 +341,11 @@ async fn standings_far_away(fixture: Fixture) -> Outcome {
         limit: 1,
         ..MessageFilter::default()
     };
-    let error = found(&bench, standing(Disposition::Error)).await?;
+    let error = listed(&bench, standing(Disposition::Error)).await?;
     same("error", error, vec![old[1]])?;
-    let routed = found(&bench, standing(Disposition::Routed)).await?;
+    let routed = listed(&bench, standing(Disposition::Routed)).await?;
     same("routed", routed, vec![old[3]])?;
-    let received = found(&bench, standing(Disposition::Received)).await?;
+    let received = listed(&bench, standing(Disposition::Received)).await?;
     same("received", received, vec![old[2], old[0]])?;
     let old_ones = MessageFilter {
         before: Some(RowId(old[4].raw() + 1)),
@@ -369,7 +353,7 @@ async fn standings_far_away(fixture: Fixture) -> Outcome {
     };
     same(
         "processed, from there on",
-        found(&bench, old_ones).await?,
+        listed(&bench, old_ones).await?,
         vec![old[4]],
     )?;
     let sent = MessageFilter {
@@ -377,5 +361,5 @@ async fn standings_far_away(fixture: Fixture) -> Outcome {
         limit: 1,
         ..MessageFilter::default()
     };
-    same("sent there long after", found(&bench, sent).await?, vec![old[0]])
+    same("sent there long after", listed(&bench, sent).await?, vec![old[0]])
 }
