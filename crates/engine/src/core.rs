@@ -124,6 +124,8 @@ pub(crate) struct HandlerLane {
     pub(crate) id: NameId,
     pub(crate) name: Arc<str>,
     pub(crate) lane: Lane<HandlerRow>,
+    /// Held from taking rows until what came of them is handed on: whoever has it is next in the lane's order.
+    pub(crate) turn: tokio::sync::Mutex<()>,
     pub(crate) pace: Pace,
     pub(crate) counters: Counters,
 }

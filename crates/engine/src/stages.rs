@@ -69,6 +69,11 @@ impl Stages {
         }
     }
 
+    /// Counts a step that so many messages did without: it took them no time.
+    pub(crate) fn skipped(&self, step: Step, messages: usize) {
+        self.times[step as usize].record_many(0, messages as u64);
+    }
+
     /// The times so far.
     pub(crate) fn snapshot(&self) -> Vec<StageTimes> {
         let times = |(step, name): (Step, &'static str)| StageTimes {

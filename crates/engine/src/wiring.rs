@@ -56,6 +56,7 @@ pub(crate) fn handler_lanes(
             id,
             name: name.as_str().into(),
             lane: Lane::new(rows),
+            turn: tokio::sync::Mutex::default(),
             pace: Pace::default(),
             counters: Counters::new(name),
         };

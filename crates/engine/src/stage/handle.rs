@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use model::{Body, MessageId, NameId, RowId, SendId, Stage};
-use store::rows::{Entry, HandledResult, NewDeadLetter, NewHandled, NewMessage, NewSend, Receipt, Unit};
+use store::rows::{Entry, HandledResult, NewDeadLetter, NewHandled, NewMessage, NewSend, Unit};
 use store::{Keys, NameKind};
 
 use super::route::log_entries;
@@ -34,6 +34,7 @@ pub(crate) async fn run(core: Arc<Core>, handler: Arc<HandlerLane>) {
 
 /// Deals with one batch; false when nothing waited.
 async fn turn(core: &Arc<Core>, handler: &HandlerLane) -> Result<bool, Stopping> {
+    let _turn = handler.turn.lock().await;
     core.read("messages that wait for a handler", || {
         refill(&handler.lane, |page| async move {
             let rows = core
@@ -65,19 +66,9 @@ async fn turn(core: &Arc<Core>, handler: &HandlerLane) -> Result<bool, Stopping>
         })
         .await?;
     let begun = Instant::now();
-    let step = {
-        let (core, name) = (Arc::clone(core), Arc::clone(&handler.name));
-        move |(id, work)| handle(&core, &name, id, work)
-    };
     let work = rows.iter().map(|row| row.message).zip(works).collect();
-    let answers: Vec<Answer> = core
-        .run_each(&handler.pace, work, step)
-        .await
-        .into_iter()
-        .zip(&rows)
-        .map(|(answer, row)| answer.unwrap_or_else(|reason| Answer::failed(row.message, reason)))
-        .collect();
     drop(rows);
+    let answers = transform(core, handler, work).await;
     let begun = core.stages.took(Step::Transform, begun, answers.len());
     let units = answers.iter().map(|answer| answer.unit(handler.id)).collect();
     let receipts = core.write(units).await?;
@@ -85,33 +76,57 @@ async fn turn(core: &Arc<Core>, handler: &HandlerLane) -> Result<bool, Stopping>
     let mut outgoing = Outgoing::new(durable);
     for (answer, receipt) in answers.into_iter().zip(receipts) {
         match receipt {
-            Ok(receipt) => committed(core, handler, answer, &receipt, &mut outgoing),
+            Ok(receipt) => committed(core, handler, answer, &receipt.rows, &mut outgoing),
             Err(reason) => refused(core, handler, answer.id, &reason).await?,
         }
     }
-    for (destination, rows) in outgoing.rows {
-        core.push_sends(destination, rows);
-    }
+    outgoing.push(core);
     Ok(true)
 }
 
+/// Runs the handler on messages; the answers are in their order.
+pub(super) async fn transform(
+    core: &Arc<Core>,
+    handler: &HandlerLane,
+    work: Vec<(MessageId, Option<Work>)>,
+) -> Vec<Answer> {
+    let ids: Vec<MessageId> = work.iter().map(|(id, _)| *id).collect();
+    let step = {
+        let (core, name) = (Arc::clone(core), Arc::clone(&handler.name));
+        move |(id, work)| handle(&core, &name, id, work)
+    };
+    core.run_each(&handler.pace, work, step)
+        .await
+        .into_iter()
+        .zip(ids)
+        .map(|(answer, id)| answer.unwrap_or_else(|reason| Answer::failed(id, reason)))
+        .collect()
+}
+
 /// Sends of one commit, by destination.
-struct Outgoing {
+pub(super) struct Outgoing {
     rows: HashMap<NameId, Vec<SendRow>>,
     durable: Instant,
 }
 
 impl Outgoing {
-    fn new(durable: Instant) -> Outgoing {
+    pub(super) fn new(durable: Instant) -> Outgoing {
         Outgoing {
             rows: HashMap::new(),
             durable,
         }
     }
+
+    /// Hands them to their lanes.
+    pub(super) fn push(self, core: &Core) {
+        for (destination, rows) in self.rows {
+            core.push_sends(destination, rows);
+        }
+    }
 }
 
 /// What one run of the handler leads to.
-struct Answer {
+pub(super) struct Answer {
     id: MessageId,
     log: Vec<String>,
     result: Result<Outputs, String>,
@@ -135,8 +150,14 @@ impl Answer {
         }
     }
 
-    /// First the sends, then the passed messages: `committed` counts on this order.
     fn unit(&self, handler: NameId) -> Unit {
+        Unit {
+            entries: self.entries(handler),
+        }
+    }
+
+    /// First the sends, then the passed messages: `committed` counts on this order.
+    pub(super) fn entries(&self, handler: NameId) -> Vec<Entry> {
         let handled = |result| {
             Entry::Handled(NewHandled {
                 message: self.id,
@@ -170,7 +191,7 @@ impl Answer {
             }
         }
         entries.extend(log_entries(self.id, &self.log));
-        Unit { entries }
+        entries
     }
 }
 
@@ -295,7 +316,14 @@ fn partition_key(path: &formats::hl7::Path, send: &script::Send, work: &Work) ->
         .map_or_else(|| "".into(), |value| Box::from(&*value))
 }
 
-fn committed(core: &Core, handler: &HandlerLane, answer: Answer, receipt: &Receipt, outgoing: &mut Outgoing) {
+/// Books what is durable; `rows` are the numbers of the answer's entries.
+pub(super) fn committed(
+    core: &Core,
+    handler: &HandlerLane,
+    answer: Answer,
+    rows: &[RowId],
+    outgoing: &mut Outgoing,
+) {
     let outputs = match answer.result {
         Ok(outputs) => outputs,
         Err(reason) => {
@@ -312,7 +340,7 @@ fn committed(core: &Core, handler: &HandlerLane, answer: Answer, receipt: &Recei
     } else {
         handler.counters.add(Figure::Routed, 1);
     }
-    let mut rows = receipt.rows.iter().copied();
+    let mut rows = rows.iter().copied();
     for (send, row) in outputs.sends.into_iter().zip(rows.by_ref()) {
         let body = send.body.unwrap_or_else(|| outputs.raw.clone());
         let bytes = body.len();
@@ -357,7 +385,7 @@ async fn refused(core: &Core, handler: &HandlerLane, id: MessageId, reason: &str
             core,
             handler,
             answer,
-            &receipt,
+            &receipt.rows,
             &mut Outgoing::new(Instant::now()),
         );
     }

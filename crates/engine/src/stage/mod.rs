@@ -6,6 +6,7 @@ pub(crate) mod keys;
 pub(crate) mod outbound;
 pub(crate) mod pace;
 pub(crate) mod route;
+mod through;
 pub(crate) mod verdicts;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

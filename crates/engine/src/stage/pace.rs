@@ -1,11 +1,15 @@
-//! How much of a lane goes to its function at a time. A quick function gets large batches on one thread, so that a
-//! handoff carries many messages; a slow one gets small batches, so that no message waits long for its
+//! How much of a lane goes to its function at a time, and where it runs. A quick function gets large batches, so
+//! that a handoff carries many messages; a slow one gets small batches, so that no message waits long for its
 //! neighbours' commit and no thread is away for long, and each batch is shared out to the cores.
+//!
+//! User code runs on threads of its own, where nobody waits for it. Only what has been quick for a long time runs
+//! where the lane runs: handing one message over and taking it back costs more than a quick function does.
 //!
 //! The results of a batch are put together in its order whatever thread they come from, and committed as one.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -17,11 +21,20 @@ use crate::core::Core;
 const PIECE_MAX: Duration = Duration::from_millis(50);
 /// Handing work to a further thread costs a few hundredths of this.
 const PIECE_MIN: Duration = Duration::from_micros(500);
+/// Work that is expected to take no longer may run where the lane runs.
+const HERE_MAX: Duration = Duration::from_micros(500);
+/// A batch that took longer makes its function one that is not quick. Well above what a busy machine takes
+/// from a thread at a time.
+const SLOW: Duration = Duration::from_millis(20);
+/// So many batches in a row must not have been slow.
+const QUICK_BATCHES: u32 = 64;
 
 /// What one call of a lane's function took lately.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     nanos: AtomicU64,
+    /// Batches since the last slow one.
+    quick: AtomicU32,
 }
 
 impl Pace {
@@ -43,8 +56,24 @@ impl Pace {
         worth.min(threads).min(rows).max(1)
     }
 
+    /// Whether so many calls may run where the lane runs.
+    fn runs_here(&self, calls: usize) -> bool {
+        let all = self.call().as_nanos().saturating_mul(calls as u128);
+        self.is_quick() && all <= HERE_MAX.as_nanos()
+    }
+
+    /// Whether the function has been quick for long.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.quick.load(Ordering::Relaxed) >= QUICK_BATCHES
+    }
+
     /// Notes what calls took; the last batches count most.
     fn note(&self, calls: usize, took: Duration) {
+        let quick = match self.quick.load(Ordering::Relaxed) {
+            _ if took > SLOW => 0,
+            before => before.saturating_add(1),
+        };
+        self.quick.store(quick, Ordering::Relaxed);
         let Some(each) = took.as_nanos().checked_div(calls as u128) else {
             return;
         };
@@ -65,6 +94,16 @@ impl Core {
         F: Fn(W) -> A + Send + Sync + 'static,
     {
         let calls = work.len();
+        if pace.runs_here(calls) {
+            let begun = Instant::now();
+            let call = |work| {
+                catch_unwind(AssertUnwindSafe(|| step(work)))
+                    .map_err(|_| "the function's thread panicked".to_owned())
+            };
+            let results = work.into_iter().map(call).collect();
+            pace.note(calls, begun.elapsed());
+            return results;
+        }
         let pieces = pace.pieces(calls, self.spread);
         let size = calls.div_ceil(pieces).max(1);
         let step = Arc::new(step);
@@ -126,6 +165,20 @@ mod tests {
         }
         assert_eq!(pace(1_000_000).pieces(1, 8), 1);
         assert_eq!(pace(1_000_000).batch(1), 1);
+    }
+
+    #[test]
+    fn only_what_was_quick_for_long_runs_where_its_lane_runs() {
+        let pace = pace(5);
+        assert!(!pace.runs_here(1), "nobody knows it yet");
+        for _ in 0..QUICK_BATCHES {
+            pace.note(4, Duration::from_micros(20));
+        }
+        assert!(pace.runs_here(64));
+        assert!(!pace.runs_here(10_000), "quick each, long together");
+        pace.note(1, Duration::from_millis(30));
+        pace.note(1, Duration::from_micros(5));
+        assert!(!pace.runs_here(1), "it was slow a moment ago");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use model::{MessageId, NameId, RowId, Stage};
 use store::NameKind;
 use store::rows::{Entry, EventKind, NewDeadLetter, NewEvent, NewRouted, Unit};
 
-use super::{HandlerRow, IngressRow, Work, refill, works};
+use super::{HandlerRow, IngressRow, Work, refill, through, works};
 use crate::core::{Core, InboundLane, Stopping};
 use crate::counters::Figure;
 use crate::finaliser::Happened;
@@ -75,6 +75,20 @@ async fn turn(core: &Arc<Core>, inbound: &InboundLane) -> Result<bool, Stopping>
         .collect();
     drop(rows);
     let begun = core.stages.took(Step::Route, begun, answers.len());
+    match through::claim(core, &answers) {
+        Some(claims) => through::finish(core, inbound, answers, claims, begun).await?,
+        None => hand_over(core, inbound, answers).await?,
+    }
+    Ok(true)
+}
+
+/// Writes what the router decided and puts the messages before their handlers.
+pub(super) async fn hand_over(
+    core: &Core,
+    inbound: &InboundLane,
+    answers: Vec<Answer>,
+) -> Result<(), Stopping> {
+    let begun = Instant::now();
     let units = answers.iter().map(|answer| answer.unit(inbound.id)).collect();
     let receipts = core.write(units).await?;
     let durable = core.stages.took(Step::RouteCommit, begun, answers.len());
@@ -90,12 +104,13 @@ async fn turn(core: &Arc<Core>, inbound: &InboundLane) -> Result<bool, Stopping>
             Err(reason) => refused(core, inbound, answer.id, &reason).await?,
         }
     }
-    Ok(true)
+    Ok(())
 }
 
-struct Answer {
-    id: MessageId,
-    work: Option<Work>,
+/// What the router decided for one message.
+pub(super) struct Answer {
+    pub(super) id: MessageId,
+    pub(super) work: Option<Work>,
     log: Vec<String>,
     result: Result<Vec<NameId>, String>,
 }
@@ -110,7 +125,19 @@ impl Answer {
         }
     }
 
+    /// The handlers that it named.
+    pub(super) fn handlers(&self) -> &[NameId] {
+        self.result.as_deref().unwrap_or_default()
+    }
+
     fn unit(&self, inbound: NameId) -> Unit {
+        Unit {
+            entries: self.entries(inbound),
+        }
+    }
+
+    /// The row of the decision, then what the router logged.
+    pub(super) fn entries(&self, inbound: NameId) -> Vec<Entry> {
         let first = match &self.result {
             Ok(handlers) => Entry::Routed(NewRouted {
                 message: self.id,
@@ -124,11 +151,9 @@ impl Answer {
                 reason: reason.as_str().into(),
             }),
         };
-        Unit {
-            entries: std::iter::once(first)
-                .chain(log_entries(self.id, &self.log))
-                .collect(),
-        }
+        std::iter::once(first)
+            .chain(log_entries(self.id, &self.log))
+            .collect()
     }
 }
 
@@ -173,8 +198,9 @@ fn route(core: &Core, router: &str, id: MessageId, work: Option<Work>) -> Answer
     }
 }
 
-fn committed(core: &Core, inbound: &InboundLane, answer: Answer, row: RowId, durable: Instant) {
-    match answer.result {
+/// Counts what is durable of a decision.
+pub(super) fn booked(core: &Core, inbound: &InboundLane, answer: &Answer) {
+    match &answer.result {
         Err(reason) => {
             tracing::warn!(connection = %inbound.name, id = %answer.id, reason, "a message became a dead letter");
             inbound.counters.add(Figure::DeadLetters, 1);
@@ -191,10 +217,14 @@ fn committed(core: &Core, inbound: &InboundLane, answer: Answer, row: RowId, dur
                 answer.id,
                 Happened::Routed(u32::try_from(handlers.len()).unwrap_or(u32::MAX)),
             );
-            for handler in handlers {
-                core.push_handler(handler, row, answer.id, answer.work.clone(), Some(durable));
-            }
         }
+    }
+}
+
+fn committed(core: &Core, inbound: &InboundLane, answer: Answer, row: RowId, durable: Instant) {
+    booked(core, inbound, &answer);
+    for handler in answer.handlers() {
+        core.push_handler(*handler, row, answer.id, answer.work.clone(), Some(durable));
     }
 }
 

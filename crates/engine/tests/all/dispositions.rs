@@ -36,6 +36,42 @@ def to_c(msg):
 #[tokio::test(flavor = "multi_thread")]
 async fn each_message_ends_where_its_functions_say() {
     let mut site = Site::start(FEED, 2).await;
+    ends_where_its_functions_say(&site, 0).await;
+    site.halt().await;
+}
+
+/// Functions that are known to be quick run in one go, and what they lead to is written in one.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_message_ends_the_same_when_router_and_handlers_go_in_one_handoff() {
+    let mut site = Site::start(FEED, 2).await;
+    let mut before = 0;
+    // How many batches so many messages make is the machine's business.
+    while in_one_handoff(&site) < 20 {
+        assert!(before < 800, "no message went in one handoff");
+        for _ in 0..100 {
+            before += 1;
+            site.send("IB_A_ADT", &adt("0", "A03", "P1")).await;
+        }
+        site.settled("IB_A_ADT", &vec![Filtered; before]).await;
+    }
+    let one_by_one = in_one_handoff(&site);
+    ends_where_its_functions_say(&site, before).await;
+    assert!(
+        in_one_handoff(&site) > one_by_one,
+        "none of these went in one handoff"
+    );
+    site.halt().await;
+}
+
+/// Messages that did not wait between their router and their handlers.
+fn in_one_handoff(site: &Site) -> u64 {
+    let times = site.node().stage_times();
+    let commits = times.iter().find(|times| times.stage == "route_commit").unwrap();
+    commits.nanos.at_most(0)
+}
+
+/// Six messages of every kind, behind so many that were filtered.
+async fn ends_where_its_functions_say(site: &Site, before: usize) {
     for (id, trigger) in [
         ("1", "A01"),
         ("2", "A20"),
@@ -50,9 +86,14 @@ async fn each_message_ends_where_its_functions_say() {
     let ids = site
         .settled(
             "IB_A_ADT",
-            &[Processed, Unrouted, Filtered, Error, Error, Processed],
+            &[
+                vec![Filtered; before],
+                vec![Processed, Unrouted, Filtered, Error, Error, Processed],
+            ]
+            .concat(),
         )
-        .await;
+        .await
+        .split_off(before);
     assert_eq!(site.arrived(0, 2).await, ["1", "6"]);
     assert_eq!(
         site.arrived(1, 3).await,
@@ -82,7 +123,6 @@ async fn each_message_ends_where_its_functions_say() {
         "{}",
         reason.detail
     );
-    site.halt().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
