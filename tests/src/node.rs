@@ -32,6 +32,24 @@ impl Plan {
         }
     }
 
+    /// Another node of the same repository and settings: an API port, a log and an id of its own.
+    pub fn another(&self, id: &str) -> Plan {
+        let plan = Plan {
+            config: self.config.clone(),
+            data: self.data.clone(),
+            log: self.log.with_file_name(format!("{id}.log")),
+            api: ports::free(),
+            settings: self.settings.clone(),
+        };
+        plan.setting("HOLDFAST_NODE__ID", id)
+    }
+
+    /// With the configuration of another repository.
+    pub fn configured_by(mut self, repository: &Repository) -> Plan {
+        self.config = repository.root();
+        self
+    }
+
     /// With another data directory.
     pub fn data(mut self, data: impl Into<PathBuf>) -> Plan {
         self.data = data.into();
@@ -140,6 +158,11 @@ impl Node<'_> {
         ready
             .await
             .with_context(|| format!("the node said:\n{}", plan.said()))
+    }
+
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it as a power cut of the process would: no handler runs.

@@ -30,8 +30,8 @@ const PAGE: usize = 500;
 
 /// A command as it arrived: who gives it, and what it says. An empty body is `{}`.
 pub(crate) struct Command<T> {
-    actor: String,
-    says: T,
+    pub(crate) actor: String,
+    pub(crate) says: T,
 }
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Command<T> {
@@ -84,14 +84,15 @@ pub(crate) async fn replay_message(
         Replay::FromRouted(handlers) => handlers.first().cloned(),
         Replay::FromIngress => None,
     };
-    let done = run(&app.replays, &app.node, |node| async move {
+    let leading = app.seat.node()?;
+    let done = run(&app.replays, Arc::clone(&leading), |node| async move {
         let done = node.replay(id, &replay, &actor).await;
         note(&actor, "replay", &id.to_string(), &done);
         done
     });
     Ok(Json(
         done.await
-            .map_err(|error| name_hint_if_missing(&app, error, name.as_deref()))?
+            .map_err(|error| name_hint_if_missing(&leading, error, name.as_deref()))?
             .into(),
     ))
 }
@@ -108,7 +109,8 @@ pub(crate) async fn replay_dead_letters(
         after: None,
         limit: PAGE,
     };
-    let done = run(&app.replays, &app.node, |node| async move {
+    let node = app.seat.node()?;
+    let done = run(&app.replays, Arc::clone(&node), |node| async move {
         let done = node.replay_dead_letters(&query, request.preview, &actor).await;
         note(
             &actor,
@@ -120,7 +122,7 @@ pub(crate) async fn replay_dead_letters(
     });
     Ok(Json(
         done.await
-            .map_err(|error| name_hint(&app, error, at.as_deref()))?
+            .map_err(|error| name_hint(&node, error, at.as_deref()))?
             .into(),
     ))
 }
@@ -139,7 +141,7 @@ pub(crate) async fn skip(
     if !view.sends.iter().any(|known| known.id == send) {
         return Err(no_such_send(id, send));
     }
-    let done = run(&app.replays, &app.node, |node| async move {
+    let done = run(&app.replays, app.seat.node()?, |node| async move {
         let done = node.skip(send, id, &actor).await;
         note(&actor, "skip", &send.to_string(), &done);
         done
@@ -174,7 +176,7 @@ pub(crate) async fn retention(
     State(app): State<Arc<App>>,
     Command { actor, says: request }: Command<RunRetention>,
 ) -> Result<Json<Retention>, Error> {
-    let done = run(&app.retentions, &app.node, |node| async move {
+    let done = run(&app.retentions, app.seat.node()?, |node| async move {
         let done = node.retention(request.dry_run, &actor).await;
         let what = if request.dry_run { "dry run" } else { "" };
         note(&actor, "retention", what, &done);
@@ -185,18 +187,19 @@ pub(crate) async fn retention(
 
 async fn set_held(app: &App, name: String, held: bool, actor: String) -> Result<Json<Held>, Error> {
     let connection = name.clone();
-    let done = run(&app.holds, &app.node, |node| async move {
+    let node = app.seat.node()?;
+    let done = run(&app.holds, Arc::clone(&node), |node| async move {
         node.set_held(&connection, held, &actor).await
     });
     done.await
-        .map_err(|error| name_hint_if_missing(app, error, Some(&name)))?;
+        .map_err(|error| name_hint_if_missing(&node, error, Some(&name)))?;
     Ok(Json(Held { name, held }))
 }
 
 /// Waits for its turn, then carries the command out on a task of its own.
 async fn run<T, Fut>(
     turns: &Arc<Mutex<()>>,
-    node: &Arc<Node>,
+    node: Arc<Node>,
     command: impl FnOnce(Arc<Node>) -> Fut,
 ) -> Result<T, Error>
 where
@@ -209,7 +212,7 @@ where
             Error::unavailable("another command is still being carried out")
                 .hint("wait until it ended, then try again")
         })?;
-    let command = command(Arc::clone(node));
+    let command = command(node);
     let task = tokio::spawn(async move {
         let _turn = turn;
         command.await
@@ -261,9 +264,9 @@ fn note<T>(actor: &str, command: &str, what: &str, done: &Result<T, CommandError
     tracing::info!(actor, command, what, refused, "an operator gave a command");
 }
 
-fn name_hint_if_missing(app: &App, error: Error, name: Option<&str>) -> Error {
+fn name_hint_if_missing(node: &Node, error: Error, name: Option<&str>) -> Error {
     if error.status == StatusCode::NOT_FOUND {
-        name_hint(app, error, name)
+        name_hint(node, error, name)
     } else {
         error
     }

@@ -46,7 +46,7 @@ impl Error {
         self
     }
 
-    fn store(error: &(dyn std::error::Error + 'static)) -> Error {
+    pub(crate) fn store(error: &(dyn std::error::Error + 'static)) -> Error {
         let chain = std::iter::successors(Some(error), |error| error.source());
         let chain: Vec<String> = chain.map(ToString::to_string).collect();
         tracing::error!(

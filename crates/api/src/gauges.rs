@@ -9,6 +9,63 @@ use engine::ConnectionView;
 
 const STATES: [&str; 4] = ["running", "held", "stopped", "waiting"];
 
+/// This node's part in its cluster.
+pub(crate) struct Standing(pub(crate) cluster::Standing);
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Standing(standing) = self;
+        head(f, "holdfast_cluster_role", "1 for what this node is now")?;
+        let now = crate::cluster::role(&standing.role);
+        for role in ["primary", "standby", "stepping down", "fenced", "left"] {
+            writeln!(
+                f,
+                "holdfast_cluster_role{{role=\"{role}\"}} {}",
+                u8::from(role == now)
+            )?;
+        }
+        head(
+            f,
+            "holdfast_cluster_epoch",
+            "the newest leadership that this node has seen",
+        )?;
+        writeln!(f, "holdfast_cluster_epoch {}", standing.epoch)?;
+        head(
+            f,
+            "holdfast_cluster_lease_held",
+            "1 while somebody leads, as far as this node has seen",
+        )?;
+        writeln!(f, "holdfast_cluster_lease_held {}", u8::from(standing.held))?;
+        head(
+            f,
+            "holdfast_cluster_lease_margin_seconds",
+            "how much longer this node may lead without another renewal; 0 when it does not lead",
+        )?;
+        let margin = standing.margin.unwrap_or_default().as_secs_f64();
+        writeln!(f, "holdfast_cluster_lease_margin_seconds {margin}")?;
+        head(
+            f,
+            "holdfast_cluster_could_lead",
+            "1 while this node leads or could take over at once",
+        )?;
+        writeln!(
+            f,
+            "holdfast_cluster_could_lead {}",
+            u8::from(standing.against.is_none())
+        )?;
+        head(
+            f,
+            "holdfast_cluster_reached_seconds",
+            "seconds since the lease row was last reached",
+        )?;
+        writeln!(
+            f,
+            "holdfast_cluster_reached_seconds {}",
+            standing.reached_ago.as_secs_f64()
+        )
+    }
+}
+
 /// What is true now.
 pub(crate) struct Sample {
     pub(crate) connections: Vec<ConnectionView>,

@@ -3,10 +3,11 @@
 //!
 //! Loopback only in this release: a listener on another address and a request that names another host are
 //! both refused. This crate knows no SQL, no connector and no Starlark; what it answers comes from
-//! [`engine::Node`]. A message body leaves it only through the two `/body` routes, never in an error or a
+//! [`engine::Node`], while one runs here, and from [`cluster::Cluster`]. A message body leaves it only through the two `/body` routes, never in an error or a
 //! log line.
 
 pub mod client;
+mod cluster;
 mod commands;
 mod error;
 mod gauges;
@@ -15,8 +16,10 @@ mod probes;
 mod query;
 mod reads;
 mod routes;
+mod seat;
 mod server;
 pub mod telemetry;
 pub mod wire;
 
+pub use seat::{About, Seat};
 pub use server::serve;

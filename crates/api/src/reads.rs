@@ -38,7 +38,13 @@ pub(crate) async fn connections(
     query: Pairs,
 ) -> Result<Json<Connections>, Error> {
     query.only(&[])?;
-    let items = app.node.connections().into_iter().map(Into::into).collect();
+    let items = app
+        .seat
+        .node()?
+        .connections()
+        .into_iter()
+        .map(Into::into)
+        .collect();
     Ok(Json(Connections { items }))
 }
 
@@ -90,12 +96,13 @@ async fn listing(app: &App, filter: &Filter, key: Option<Key>) -> Result<Json<Pa
         before: filter.value::<RowId>("before")?,
         limit: filter.limit(PAGE, PAGE_MAX)?,
     };
-    let found = app.node.messages(&query).await.map_err(|error| match &error {
+    let node = app.seat.node()?;
+    let found = node.messages(&query).await.map_err(|error| match &error {
         ReadError::UnknownName {
             what: "search key",
             name,
         } => {
-            let declared = app.node.search_keys();
+            let declared = node.search_keys();
             let near = did_you_mean(name, declared.iter().map(String::as_str));
             let all = || format!("the inbounds declare {}", declared.join(", "));
             let hint = near.or_else(|| (!declared.is_empty()).then(all));
@@ -103,7 +110,7 @@ async fn listing(app: &App, filter: &Filter, key: Option<Key>) -> Result<Json<Pa
         }
         ReadError::UnknownName { name, .. } => {
             let name = name.clone();
-            name_hint(app, error.into(), Some(&name))
+            name_hint(&node, error.into(), Some(&name))
         }
         ReadError::Store(_) => error.into(),
     })?;
@@ -154,15 +161,16 @@ pub(crate) async fn dead_letters(
         after: filter.value("after")?,
         limit: filter.limit(PAGE, PAGE_MAX)?,
     };
-    let page = app.node.dead_letters(&query).await;
+    let node = app.seat.node()?;
+    let page = node.dead_letters(&query).await;
     Ok(Json(Page::of(page.map_err(|error| {
-        name_hint(&app, error.into(), query.at.as_deref())
+        name_hint(&node, error.into(), query.at.as_deref())
     })?)))
 }
 
 pub(crate) async fn census(State(app): State<Arc<App>>, query: Pairs) -> Result<Json<Census>, Error> {
     query.only(&[])?;
-    let census = app.node.census().await?;
+    let census = app.seat.node()?.census().await?;
     Ok(Json(Census {
         messages: census.messages,
         dispositions: census
@@ -185,7 +193,8 @@ pub(crate) async fn census(State(app): State<Arc<App>>, query: Pairs) -> Result<
 pub(crate) async fn stages(State(app): State<Arc<App>>, query: Pairs) -> Result<Json<Stages>, Error> {
     query.only(&[])?;
     let stages = app
-        .node
+        .seat
+        .node()?
         .stage_times()
         .into_iter()
         .map(|times| crate::wire::Stage {
@@ -203,7 +212,7 @@ pub(crate) async fn stages(State(app): State<Arc<App>>, query: Pairs) -> Result<
 
 /// The message, or a 404.
 pub(crate) async fn find(app: &App, id: MessageId) -> Result<MessageView, Error> {
-    app.node.message(id).await?.ok_or_else(|| {
+    app.seat.node()?.message(id).await?.ok_or_else(|| {
         Error::not_found(format!("there is no message {id}"))
             .hint("find its id in the list of messages, by control id for example")
     })
@@ -225,9 +234,9 @@ pub(crate) fn no_such_send(message: MessageId, send: SendId) -> Error {
 }
 
 /// Adds the nearest name in the configuration to an error about a name.
-pub(crate) fn name_hint(app: &App, error: Error, name: Option<&str>) -> Error {
+pub(crate) fn name_hint(node: &engine::Node, error: Error, name: Option<&str>) -> Error {
     let Some(name) = name else { return error };
-    let known = app.node.connections();
+    let known = node.connections();
     error.maybe_hint(did_you_mean(
         name,
         known.iter().map(|connection| connection.name.as_str()),

@@ -10,12 +10,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use engine::Node;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::error::{Error, did_you_mean};
-use crate::{commands, guard, probes, reads};
+use crate::seat::Seat;
+use crate::{cluster, commands, guard, probes, reads};
 
 /// Requests carried out at once; probes and metrics are answered beyond it.
 const REQUESTS_MAX: usize = 32;
@@ -26,7 +26,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// What handlers share.
 pub(crate) struct App {
-    pub(crate) node: Arc<Node>,
+    pub(crate) seat: Arc<Seat>,
     pub(crate) metrics: PrometheusHandle,
     /// One replay or skip at a time: two of one message would both find it at rest and open it twice.
     pub(crate) replays: Arc<Mutex<()>>,
@@ -41,7 +41,11 @@ const PATHS: &[&str] = &[
     "/health",
     "/ready",
     "/metrics",
+    "/ready/leader",
     "/cluster/status",
+    "/cluster/nodes",
+    "/cluster/switchover",
+    "/cluster/approve",
     "/api/v1/connections",
     "/api/v1/connections/{name}/hold",
     "/api/v1/connections/{name}/release",
@@ -59,9 +63,9 @@ const PATHS: &[&str] = &[
     "/api/v1/stages",
 ];
 
-pub(crate) fn router(node: Arc<Node>, metrics: PrometheusHandle) -> Router {
+pub(crate) fn router(seat: Arc<Seat>, metrics: PrometheusHandle) -> Router {
     let app = Arc::new(App {
-        node,
+        seat,
         metrics,
         replays: Arc::default(),
         holds: Arc::default(),
@@ -69,7 +73,10 @@ pub(crate) fn router(node: Arc<Node>, metrics: PrometheusHandle) -> Router {
         requests: Semaphore::new(REQUESTS_MAX),
     });
     let bounded = Router::new()
-        .route("/cluster/status", get(probes::cluster))
+        .route("/cluster/status", get(cluster::status))
+        .route("/cluster/nodes", get(cluster::nodes))
+        .route("/cluster/switchover", post(cluster::switch_over))
+        .route("/cluster/approve", post(cluster::approve))
         .route("/api/v1/connections", get(reads::connections))
         .route("/api/v1/connections/{name}/hold", post(commands::hold))
         .route("/api/v1/connections/{name}/release", post(commands::release))
@@ -89,6 +96,7 @@ pub(crate) fn router(node: Arc<Node>, metrics: PrometheusHandle) -> Router {
     Router::new()
         .route("/health", get(probes::health))
         .route("/ready", get(probes::ready))
+        .route("/ready/leader", get(cluster::ready_leader))
         .route("/metrics", get(probes::metrics))
         .merge(bounded)
         .fallback(no_such_path)

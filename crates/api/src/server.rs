@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::Node;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -16,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::routes;
+use crate::seat::Seat;
 
 /// Connections open at once; more wait in the system's backlog.
 const CONNECTIONS_MAX: usize = 128;
@@ -28,17 +28,17 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the recorder's samples are folded, so that they do not pile up between two scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// Serves `node` on `listener` until `stop`; then lets requests in progress end, for 2 seconds at most.
+/// Serves `seat` on `listener` until `stop`; then lets requests in progress end, for 2 seconds at most.
 ///
 /// Fails at once with `InvalidInput` on a listener that is not bound to a loopback address.
 pub async fn serve(
     listener: TcpListener,
-    node: Arc<Node>,
+    seat: Arc<Seat>,
     metrics: PrometheusHandle,
     stop: CancellationToken,
 ) -> io::Result<()> {
     refuse_public(listener.local_addr()?)?;
-    let router = routes::router(node, metrics.clone());
+    let router = routes::router(seat, metrics.clone());
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let mut upkeep = tokio::time::interval(UPKEEP_EVERY);

@@ -26,7 +26,7 @@ mod trail;
 mod wiring;
 
 pub use counters::Counts;
-pub use node::{Node, StartError, StopReport};
+pub use node::{Leadership, Node, StartError, StopReport};
 pub use operator::{CommandError, Replay, Replayed};
 pub use project::Project;
 pub use reads::{

@@ -25,6 +25,15 @@ use crate::stage;
 use crate::supervision::{bind, run_source, supervise};
 use crate::wiring::{handler_lanes, inbound_lanes, make_sinks, make_sources, outbound_lanes};
 
+/// Where the right to write comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leadership {
+    /// One node alone: it takes the lease when it starts and gives it up when it stops.
+    Own,
+    /// The cluster gave it, and takes it back.
+    Given(model::Term),
+}
+
 /// A running node.
 pub struct Node {
     pub(crate) core: Arc<Core>,
@@ -34,6 +43,7 @@ pub struct Node {
     tasks: Mutex<Vec<JoinHandle<()>>>,
     verdicts: Mutex<Option<JoinHandle<()>>>,
     ready: std::sync::atomic::AtomicBool,
+    leadership: Leadership,
 }
 
 /// Why a node could not start.
@@ -57,13 +67,29 @@ pub struct StopReport {
 }
 
 impl Node {
-    /// Takes the lease, recovers, starts every lane and listener.
+    /// One node alone: takes the lease, recovers, starts every lane and listener.
     pub async fn start(
         settings: Settings,
         project: Project,
         store: Arc<dyn Store>,
     ) -> Result<Arc<Node>, StartError> {
-        let term = store.acquire(&settings.node.id).await?;
+        Node::lead(settings, project, store, Leadership::Own).await
+    }
+
+    /// Recovers, then starts every lane and listener.
+    pub async fn lead(
+        settings: Settings,
+        project: Project,
+        store: Arc<dyn Store>,
+        leadership: Leadership,
+    ) -> Result<Arc<Node>, StartError> {
+        let term = match leadership {
+            Leadership::Own => store.acquire(&settings.node.id).await?,
+            Leadership::Given(term) => {
+                store.lead(term).await?;
+                term
+            }
+        };
         let graph = &project.graph;
         let wanted: Vec<(NameKind, String)> = (graph.inbounds.keys().map(|name| (NameKind::Inbound, name)))
             .chain(graph.outbounds.keys().map(|name| (NameKind::Outbound, name)))
@@ -117,6 +143,7 @@ impl Node {
             tasks: Mutex::default(),
             verdicts: Mutex::new(Some(verdicts)),
             ready: std::sync::atomic::AtomicBool::new(false),
+            leadership,
         });
         node.spawn_lanes(sinks);
         node.spawn_sources(sources).await;
@@ -131,6 +158,19 @@ impl Node {
         self.ready.load(std::sync::atomic::Ordering::Acquire)
             && !self.core.closing.is_cancelled()
             && self.core.storing.interruption().is_none()
+    }
+
+    /// Whether its lanes run and its listeners are bound, as far as their ports can be had; the store may be in
+    /// trouble.
+    pub fn is_serving(&self) -> bool {
+        self.ready.load(std::sync::atomic::Ordering::Acquire) && !self.core.closing.is_cancelled()
+    }
+
+    /// Stops everything at once, without waiting: nothing of this leadership may go on.
+    pub fn fence(&self) {
+        self.ready.store(false, std::sync::atomic::Ordering::Release);
+        self.core.closing.cancel();
+        self.core.stopping.cancel();
     }
 
     /// Why the store cannot write, if a write was refused lately.
@@ -230,12 +270,20 @@ impl Node {
         }
     }
 
-    /// Closes listeners, lets what is in flight end within the bound, then stops every lane.
+    /// Closes listeners, lets what is in flight end within the bound of the settings, then stops every lane.
     pub async fn stop(&self) -> StopReport {
+        self.stop_within(self.settings.drain()).await
+    }
+
+    /// Closes listeners, ends what is in hand, and leaves the rest to the next leader.
+    pub async fn make_room(&self) -> StopReport {
+        self.stop_within(Duration::ZERO).await
+    }
+
+    async fn stop_within(&self, bound: Duration) -> StopReport {
         let started = Instant::now();
         self.ready.store(false, std::sync::atomic::Ordering::Release);
         self.core.closing.cancel();
-        let bound = self.settings.drain();
         while self.core.finaliser.in_flight() > 0
             && started.elapsed() < bound
             && !self.core.stopping.is_cancelled()
@@ -257,7 +305,9 @@ impl Node {
             // Decisions not yet written are decided again at the next start.
             join_all(vec![writer], Duration::from_millis(200)).await;
         }
-        if let Err(error) = self.core.store.release(self.core.term).await {
+        if self.leadership == Leadership::Own
+            && let Err(error) = self.core.store.release(self.core.term).await
+        {
             tracing::warn!(error = stage::anyhow_chain(&error), "the lease was not released");
         }
         if let Err(error) = self.core.store.close().await {

@@ -39,6 +39,8 @@ pub struct Settings {
     pub engine: Engine,
     /// How long messages are kept.
     pub retention: RetentionSettings,
+    /// Several nodes, of which one leads.
+    pub cluster: ClusterSettings,
     /// The HTTP API.
     pub api: Api,
     /// What is logged.
@@ -121,6 +123,21 @@ pub struct RetentionSettings {
     pub max_db_mb: u64,
 }
 
+/// Several nodes, of which one leads.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterSettings {
+    /// Whether this node is one of several on the same database.
+    pub enabled: bool,
+    /// How fast a crash is noticed: `default` (after 5 s), `fast` (1.5 s, one machine room) or `wan` (30 s). The same on
+    /// all nodes.
+    pub profile: String,
+    /// Whether this node may lead.
+    pub promotable: bool,
+    /// Milliseconds that this node waits longer than others before it takes over.
+    pub takeover_delay_ms: u64,
+}
+
 /// The HTTP API.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -167,6 +184,12 @@ impl Default for Settings {
                 dead_letter_days: 90,
                 check_seconds: 600,
                 max_db_mb: 0,
+            },
+            cluster: ClusterSettings {
+                enabled: false,
+                profile: "default".to_owned(),
+                promotable: true,
+                takeover_delay_ms: 0,
             },
             api: Api {
                 bind: "127.0.0.1:8765".to_owned(),

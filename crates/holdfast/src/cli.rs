@@ -5,12 +5,14 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::output::Advice;
 
 use crate::commands::{
-    check, completions, connections, demo, dryrun, generate, graph, init, load, messages, receive, replay,
-    retention, send, serve, settings, test,
+    check, cluster, completions, connections, demo, dryrun, fencer, generate, graph, init, load, messages,
+    receive, replay, retention, send, serve, settings, test,
 };
 
 /// Exit code of a command whose work failed.
 pub(crate) const FAILED: u8 = 1;
+/// Exit code of a node that lost the lease of its cluster: start it again, and it is a standby.
+pub(crate) const FENCED: u8 = 75;
 /// Exit code of a command that was called, or configured, in a way it cannot work with.
 pub(crate) const USAGE: u8 = 2;
 
@@ -18,7 +20,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  everything asked for was done
   1  the work failed: a message was refused, something is missing, a test did not pass
-  2  the arguments or the configuration cannot be used; nothing was done";
+  2  the arguments or the configuration cannot be used; nothing was done
+  75 a node lost the lease of its cluster: started again, it is a standby";
 
 /// An integration engine for healthcare messages.
 #[derive(Parser, Debug)]
@@ -67,6 +70,10 @@ pub(crate) enum Command {
     Settings(settings::Args),
     #[command(after_help = EXIT_CODES)]
     Connections(connections::Args),
+    #[command(after_help = EXIT_CODES)]
+    Cluster(cluster::Args),
+    #[command(hide = true)]
+    Fencer(fencer::Args),
     #[command(after_help = EXIT_CODES)]
     Messages(messages::Args),
     #[command(after_help = EXIT_CODES)]

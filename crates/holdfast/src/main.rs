@@ -69,6 +69,8 @@ fn run(command: Command, out: &Output) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => runtime()?.block_on(commands::serve::run(args, out)),
         Command::Settings(args) => commands::settings::run(&args, out),
         Command::Connections(args) => runtime()?.block_on(commands::connections::run(args, out)),
+        Command::Cluster(args) => runtime()?.block_on(commands::cluster::run(args, out)),
+        Command::Fencer(args) => commands::fencer::run(&args, out),
         Command::Messages(args) => runtime()?.block_on(commands::messages::run(args, out)),
         Command::Replay(args) => runtime()?.block_on(commands::replay::run(args, out)),
         Command::Retention(args) => runtime()?.block_on(commands::retention::run(args, out)),

@@ -108,6 +108,10 @@ pub trait Store: Send + Sync + 'static {
     /// Takes leadership for `node`: epoch + 1, a fresh term id, all shard rows rewritten.
     async fn acquire(&self, node: &str) -> Result<Term, Error>;
 
+    /// Writes under `term` from now on, which this node was given by the cluster's lease: numbers begin anew, and
+    /// nothing that an older session left behind can be written any more.
+    async fn lead(&self, term: Term) -> Result<(), Error>;
+
     /// Gives leadership up if `term` still holds it.
     async fn release(&self, term: Term) -> Result<(), Error>;
 

@@ -20,6 +20,7 @@ use crate::{CommitError, Desired, Error, NameKind, Receipt, Unit};
 pub(crate) enum Command {
     Submit(Job),
     Acquire(String, Reply<Term>),
+    Lead(Term, Reply<()>),
     Release(Term, Reply<()>),
     Names(Vec<(NameKind, String)>, Reply<Vec<NameId>>),
     SetDesired(Term, NameId, Desired, String, Reply<()>),

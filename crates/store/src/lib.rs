@@ -5,6 +5,7 @@
 //! the embedded backend, [`postgres`] the one for a database server. [`ceiling`] measures what a database can
 //! append at best.
 
+pub mod board;
 pub mod ceiling;
 mod codes;
 pub mod conformance;

@@ -1,5 +1,6 @@
 //! The product from outside: the real binary, real sockets, real files, real kills.
 
+mod cluster;
 mod containers;
 mod crash;
 mod database;

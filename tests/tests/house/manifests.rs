@@ -15,7 +15,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["model"]),
     ("connectors", &["formats", "model"]),
     ("engine", &["store", "connectors", "script", "formats", "model"]),
-    ("api", &["engine", "model"]),
+    ("cluster", &["store", "model"]),
+    ("api", &["engine", "cluster", "model"]),
     ("bench", &["formats", "model"]),
     // A server for tests: nothing that ships may use it.
     ("pgtest", &[]),
@@ -24,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "api",
             "engine",
+            "cluster",
             "store",
             "connectors",
             "script",
@@ -46,6 +48,7 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("tiberius", &["store"]),
     ("bb8", &["store"]),
     ("tokio-postgres", &["store"]),
+    ("rustix", &["cluster"]),
     ("zstd", &["store"]),
     ("axum", &["api"]),
     ("hyper", &["api"]),

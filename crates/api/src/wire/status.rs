@@ -34,7 +34,7 @@ pub struct Ready {
 pub struct Cluster {
     /// This node.
     pub node: String,
-    /// `primary`.
+    /// `primary`, `standby`, `stepping down` or `fenced`.
     pub role: String,
     /// Whether there is more than one node.
     pub clustered: bool,
@@ -66,6 +66,51 @@ pub struct Cluster {
     pub started_at: Time,
     /// The release.
     pub version: String,
+    /// In a cluster, while this node leads: milliseconds that it may lead without another renewal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_margin_ms: Option<u64>,
+    /// In a cluster: how long the last round trip to the lease row took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_renew_ms: Option<u64>,
+    /// In a cluster: whether this node leads, or could take over at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub could_lead: Option<bool>,
+    /// In a cluster: why it could not, or why the lease row cannot be reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// In a cluster: the newest leaderships, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaderships: Vec<super::Leadership>,
+}
+
+impl Cluster {
+    /// What is known of a process that runs no node.
+    pub(crate) fn of_standby(about: &crate::About) -> Cluster {
+        Cluster {
+            node: about.node.clone(),
+            role: "standby".to_owned(),
+            clustered: true,
+            epoch: Epoch(0),
+            term: String::new(),
+            lease_owner: None,
+            lease_held: false,
+            config_fingerprint: about.fingerprint.clone(),
+            environment: about.environment.clone(),
+            posture: about.posture,
+            in_flight: 0,
+            held_orphans: BTreeMap::new(),
+            store_bytes: 0,
+            store_limit_bytes: None,
+            store_alert: false,
+            started_at: about.started_at.into(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            lease_margin_ms: None,
+            lease_renew_ms: None,
+            could_lead: None,
+            reason: None,
+            leaderships: Vec::new(),
+        }
+    }
 }
 
 /// Counts over the whole store.
@@ -133,6 +178,11 @@ impl From<engine::ClusterStatus> for Cluster {
             store_alert: status.store.alert,
             started_at: status.started_at.into(),
             version: status.version.to_owned(),
+            lease_margin_ms: None,
+            lease_renew_ms: None,
+            could_lead: None,
+            reason: None,
+            leaderships: Vec::new(),
         }
     }
 }

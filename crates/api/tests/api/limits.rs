@@ -1,6 +1,5 @@
 //! Where the service listens, how many it serves, and how it stops.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
@@ -16,7 +15,7 @@ async fn a_listener_off_loopback_is_not_served() {
     let metrics = api::telemetry::install();
     let error = api::serve(
         listener,
-        Arc::clone(&site.node),
+        super::site::seat(&site.node),
         metrics,
         CancellationToken::new(),
     )

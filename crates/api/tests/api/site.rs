@@ -80,6 +80,18 @@ impl Answer {
     }
 }
 
+/// One node alone.
+pub(super) fn seat(node: &Arc<Node>) -> Arc<api::Seat> {
+    let about = api::About {
+        node: "node-1".to_owned(),
+        environment: "dev".to_owned(),
+        posture: model::Posture::Development,
+        fingerprint: String::new(),
+        started_at: model::Timestamp(0),
+    };
+    api::Seat::alone(about, Arc::clone(node))
+}
+
 impl Site {
     pub(super) async fn start() -> Site {
         let folder = tempfile::tempdir().unwrap();
@@ -97,7 +109,7 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(api::serve(listener, Arc::clone(&node), metrics, stop.clone()));
+        let serving = tokio::spawn(api::serve(listener, seat(&node), metrics, stop.clone()));
         let client = Client::new(&format!("http://{address}")).unwrap();
         Site {
             node,

@@ -76,6 +76,24 @@ pub(super) fn check(settings: &Settings) -> Vec<(&'static str, Problem)> {
         "use 1 to 86400",
     );
     refuse(
+        "cluster.enabled",
+        settings.cluster.enabled && backend == "sqlite",
+        "cluster.enabled is true, but the store is embedded in one node".to_owned(),
+        "set store.backend to `postgres`: the nodes of a cluster share one database server",
+    );
+    refuse(
+        "cluster.profile",
+        !["default", "fast", "wan"].contains(&settings.cluster.profile.as_str()),
+        format!("cluster.profile `{}` is not known", settings.cluster.profile),
+        "use `default`, `fast` or `wan`",
+    );
+    refuse(
+        "cluster.takeover_delay_ms",
+        settings.cluster.takeover_delay_ms > 600_000,
+        "cluster.takeover_delay_ms is more than ten minutes".to_owned(),
+        "use 0 to 600000",
+    );
+    refuse(
         "engine.memory_mb",
         settings.engine.memory_mb < 8,
         "engine.memory_mb is too small".to_owned(),

@@ -1,10 +1,12 @@
 //! One command, one file: its arguments, what it does, what it prints.
 
 pub(crate) mod check;
+pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod connections;
 pub(crate) mod demo;
 pub(crate) mod dryrun;
+pub(crate) mod fencer;
 pub(crate) mod generate;
 pub(crate) mod graph;
 pub(crate) mod init;

@@ -19,7 +19,7 @@ pub(super) fn leader(link: &mut Link) -> Result<Option<Leader>, Error> {
     let doing = database("reading the lease");
     let row = link
         .maybe_row(
-            "SELECT epoch, term, node, acquired_at, released FROM holdfast.lease WHERE lease_group = 0",
+            "SELECT epoch, term, node, acquired_at, released FROM holdfast.lease WHERE lease_group = 0 AND epoch > 0",
             PgArguments::default(),
         )
         .map_err(&doing)?;

@@ -40,25 +40,23 @@ fn take(link: &mut Link, node: &str, now: Timestamp) -> Result<Lead, Error> {
     let doing = database("acquiring leadership");
     link.transaction(|link| {
         let (id, session) = (Uuid::new_v4(), Uuid::new_v4());
-        let row = link.row(
-            "INSERT INTO holdfast.lease AS lease (lease_group, epoch, term, node, acquired_at, released)
-             VALUES (0, 1, $1, $2, $3, false)
-             ON CONFLICT (lease_group) DO UPDATE SET epoch = lease.epoch + 1, term = excluded.term,
-                 node = excluded.node, acquired_at = excluded.acquired_at, released = false
+        let row = link.maybe_row(
+            "UPDATE holdfast.lease SET epoch = epoch + 1, term = $1, node = $2, acquired_at = $3, released = false,
+                 renewals = renewals + 1, expires_at = 0
+             WHERE lease_group = 0
+                 AND (released OR expires_at < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
              RETURNING epoch",
             arguments!(id, node, now.0).map_err(&doing)?,
         );
-        let epoch = row.and_then(|row| number(&row, 0)).map_err(&doing)?;
-        if epoch >= 1 << 20 {
+        let Some(row) = row.map_err(&doing)? else {
             return Err(Error::Refused(
-                "this store has seen 2^20 leaderships: export it into a new one".to_owned(),
+                "a node of a cluster leads this store: set cluster.enabled on this one too, or give it a store of its own"
+                    .to_owned(),
             ));
-        }
-        link.rows(
-            "UPDATE holdfast.shard SET epoch = $1, term = $2, session = $3",
-            arguments!(epoch as i32, id, session).map_err(&doing)?,
-        )
-        .map_err(&doing)?;
+        };
+        let epoch = number(&row, 0).map_err(&doing)?;
+        check_epoch(epoch)?;
+        rewrite_shards(link, epoch, id, session)?;
         Ok(Lead {
             term: Term {
                 epoch: Epoch(epoch),
@@ -69,6 +67,38 @@ fn take(link: &mut Link, node: &str, now: Timestamp) -> Result<Lead, Error> {
     })
 }
 
+/// Numbers of leaderships have a limit: rows carry them in 20 bits.
+pub(super) fn check_epoch(epoch: u32) -> Result<(), Error> {
+    if epoch >= 1 << 20 {
+        return Err(Error::Refused(
+            "this store has seen 2^20 leaderships: export it into a new one".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Voids the claims of all older terms. Waits for the handoff that is in flight.
+pub(super) fn rewrite_shards(link: &mut Link, epoch: u32, term: Uuid, session: Uuid) -> Result<(), Error> {
+    let doing = database("acquiring leadership");
+    link.rows(
+        "UPDATE holdfast.shard SET epoch = $1, term = $2, session = $3",
+        arguments!(epoch as i32, term, session).map_err(&doing)?,
+    )
+    .map_err(&doing)
+    .map(drop)
+}
+
+/// Voids the claims of a term that is given up.
+pub(super) fn void(link: &mut Link, term: Term) -> Result<(), Error> {
+    let doing = database("releasing leadership");
+    link.rows(
+        "UPDATE holdfast.shard SET term = $3, session = $3 WHERE epoch = $1 AND term = $2",
+        arguments!(term.epoch.0 as i32, term.id, Uuid::nil()).map_err(&doing)?,
+    )
+    .map_err(&doing)
+    .map(drop)
+}
+
 /// Gives `term` up, if it leads.
 pub(super) fn release(link: &mut Link, term: Term) -> Result<(), Error> {
     let doing = database("releasing leadership");
@@ -76,19 +106,14 @@ pub(super) fn release(link: &mut Link, term: Term) -> Result<(), Error> {
         let (epoch, id) = (term.epoch.0 as i32, term.id);
         let released = link
             .rows(
-                "UPDATE holdfast.lease SET released = true WHERE lease_group = 0 AND epoch = $1 AND term = $2 RETURNING 1",
+                "UPDATE holdfast.lease SET released = true, renewals = renewals + 1 WHERE lease_group = 0 AND epoch = $1 AND term = $2 RETURNING 1",
                 arguments!(epoch, id).map_err(&doing)?,
             )
             .map_err(&doing)?;
         if released.is_empty() {
             return Ok(());
         }
-        link.rows(
-            "UPDATE holdfast.shard SET term = $3, session = $3 WHERE epoch = $1 AND term = $2",
-            arguments!(epoch, id, Uuid::nil()).map_err(&doing)?,
-        )
-        .map_err(&doing)
-        .map(drop)
+        void(link, term)
     })
 }
 
@@ -114,7 +139,7 @@ pub(super) fn holds(link: &mut Link, lead: &Lead) -> Result<bool, Driver> {
 }
 
 /// Ends writing sessions of terms before `epoch`. That they may not be ended is no fault: they are fenced.
-fn end_sessions_before(link: &mut Link, epoch: i32) {
+pub(super) fn end_sessions_before(link: &mut Link, epoch: i32) {
     let ended = arguments!(epoch).and_then(|values| {
         link.rows(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity

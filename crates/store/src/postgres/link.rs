@@ -40,6 +40,8 @@ pub(super) enum Purpose {
     Write,
     Keep,
     Read,
+    /// The lease; no call takes longer than this.
+    Lead(Duration),
 }
 
 impl Purpose {
@@ -48,6 +50,7 @@ impl Purpose {
             Purpose::Write => "writer",
             Purpose::Keep => "keeper",
             Purpose::Read => "reader",
+            Purpose::Lead(_) => "lease",
         }
     }
 
@@ -67,6 +70,13 @@ impl Purpose {
                 "SET default_transaction_isolation = 'read committed'; SET client_min_messages = warning; SET jit = off;
                  SET statement_timeout = 0; SET lock_timeout = '3s'; SET idle_in_transaction_session_timeout = '60s';
                  SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+            }
+            // A lease held by a process that is gone must not be kept locked.
+            Purpose::Lead(_) => {
+                "SET default_transaction_isolation = 'read committed'; SET client_min_messages = warning; SET jit = off;
+                 SET lock_timeout = '1s'; SET idle_in_transaction_session_timeout = '2s';
+                 SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 2;
+                 SET tcp_user_timeout = 3000"
             }
             // Segments have no statistics while they are open: plans must not depend on any.
             Purpose::Read => {
@@ -119,7 +129,7 @@ impl Link {
     pub(super) fn open(target: &Target, node: &str, purpose: Purpose) -> Result<Link, Error> {
         let connect = |place: &Place| Link::open_at(place, target, node, purpose);
         match purpose {
-            Purpose::Write => target.reach_newest(connect),
+            Purpose::Write | Purpose::Lead(_) => target.reach_newest(connect),
             Purpose::Keep | Purpose::Read => target.reach(connect),
         }
     }
@@ -137,17 +147,21 @@ impl Link {
             .options
             .clone()
             .application_name(&session_name(purpose, None, node));
+        let connecting = match purpose {
+            Purpose::Lead(patience) => patience,
+            _ => CONNECT_PATIENCE,
+        };
         let connection = runtime.block_on(async {
-            match tokio::time::timeout(CONNECT_PATIENCE, options.connect()).await {
+            match tokio::time::timeout(connecting, options.connect()).await {
                 Ok(connection) => connection,
-                Err(_) => Err(late(CONNECT_PATIENCE)),
+                Err(_) => Err(late(connecting)),
             }
         });
         let connection = connection.map_err(|error| fault::connecting(&place.name, &error))?;
         let mut link = Link {
             runtime: Some(runtime),
             connection: Some(connection),
-            patience: CONNECT_PATIENCE,
+            patience: connecting,
             backend: 0,
             used: Instant::now(),
         };
@@ -165,13 +179,15 @@ impl Link {
             return unfit("a standby, and so read-only");
         }
         // Of several servers one that can be written to; the only one can at least be read.
-        if standing.read_only && purpose == Purpose::Write && target.has_several() {
+        let writes = matches!(purpose, Purpose::Write | Purpose::Lead(_));
+        if standing.read_only && writes && target.has_several() {
             return unfit("read-only (default_transaction_read_only is on)");
         }
         link.patience = match purpose {
             Purpose::Write => WRITER_PATIENCE,
             Purpose::Read => READER_PATIENCE,
             Purpose::Keep => PATIENCE,
+            Purpose::Lead(patience) => patience,
         };
         if purpose == Purpose::Write {
             durability::check(&mut link, target, &place.name)?;

@@ -10,11 +10,27 @@ use super::link::{Link, arguments};
 use crate::Error;
 use crate::migration::{Migration, pending};
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "store",
-    sql: include_str!("../../migrations/postgres/0001_store.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "store",
+        sql: include_str!("../../migrations/postgres/0001_store.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "cluster",
+        sql: include_str!("../../migrations/postgres/0002_cluster.sql"),
+    },
+];
+
+/// The newest version of the schema that this program knows.
+pub(super) fn newest() -> i64 {
+    MIGRATIONS
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or(0)
+}
 
 const LEDGER: &str = "CREATE SCHEMA IF NOT EXISTS holdfast;
     CREATE TABLE IF NOT EXISTS holdfast.migration (

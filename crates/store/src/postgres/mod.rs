@@ -13,6 +13,7 @@
 //! contract, [`open`] and [`Options`].
 
 mod batch;
+mod board;
 mod ceiling;
 mod control;
 mod durability;
@@ -38,6 +39,7 @@ mod target;
 mod url;
 mod writer;
 
+pub use board::{PostgresBoard, board};
 pub use ceiling::ceiling;
 pub use figures::{ServerFigures, server_figures};
 pub use open::open;

@@ -130,6 +130,7 @@ impl Writer {
                     let _ = job.reply.send(vec![Err(refused); job.units.len()]);
                 }
                 Ok(Command::Acquire(_, reply)) => drop(reply.send(Err(busy()))),
+                Ok(Command::Lead(_, reply)) => drop(reply.send(Err(busy()))),
                 Ok(Command::Release(_, reply) | Command::SetDesired(_, _, _, _, reply)) => {
                     drop(reply.send(Err(busy())));
                 }

@@ -126,6 +126,9 @@ impl Writer {
             Command::Acquire(node, reply) => {
                 let _ = reply.send(self.acquire(&node));
             }
+            Command::Lead(term, reply) => {
+                let _ = reply.send(self.lead(term));
+            }
             Command::Release(term, reply) => {
                 let _ = reply.send(self.release(term));
             }
@@ -173,6 +176,30 @@ impl Writer {
         self.find_open()?;
         let _ = self.keeper.send(Task::KeepHouse);
         Ok(lead.term)
+    }
+
+    /// Takes the shard's row for a term that the lease gave this node.
+    fn lead(&mut self, term: Term) -> Result<(), Error> {
+        self.lead = Some(Lead {
+            term,
+            session: Uuid::nil(),
+        });
+        self.claimed = false;
+        self.next_number = 1;
+        match self.ready() {
+            Ok(_) => {}
+            Err(end) => {
+                self.lead = None;
+                return Err(Error::Refused(reason(&end)));
+            }
+        }
+        let node = self.shared.options.node.clone();
+        if let Some(link) = &mut self.link {
+            // A courtesy for others; the fence is the row.
+            let _ = link.name_session(&session_name(Purpose::Write, Some(term.epoch.0), &node));
+        }
+        let _ = self.keeper.send(Task::KeepHouse);
+        Ok(())
     }
 
     fn release(&mut self, term: Term) -> Result<(), Error> {

@@ -153,6 +153,10 @@ impl Store for SqliteStore {
         self.desk.ask(|reply| Command::Acquire(node, reply)).await
     }
 
+    async fn lead(&self, term: Term) -> Result<(), Error> {
+        self.desk.ask(|reply| Command::Lead(term, reply)).await
+    }
+
     async fn release(&self, term: Term) -> Result<(), Error> {
         self.desk.ask(|reply| Command::Release(term, reply)).await
     }

@@ -101,6 +101,10 @@ impl Writer {
         // Nobody may be waiting for the answer any more; that is no fault.
         match command {
             Command::Acquire(node, reply) => drop(reply.send(self.acquire(&node))),
+            Command::Lead(_, reply) => {
+                let text = "the embedded store belongs to one node: a cluster needs a database server";
+                drop(reply.send(Err(Error::Refused(text.to_owned()))));
+            }
             Command::Release(term, reply) => drop(reply.send(self.release(term))),
             Command::Names(names, reply) => drop(reply.send(self.control.name_ids(&names))),
             Command::SetDesired(term, connection, desired, actor, reply) => {

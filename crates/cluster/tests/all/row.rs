@@ -1,0 +1,156 @@
+//! The lease row in memory: what the SQL promises, in a few lines, for tests of the machine. Its clock may jump.
+
+use std::time::Duration;
+
+use cluster::Tick;
+use cluster::board::Lease;
+use model::{Epoch, Term};
+use store::board::{Asked, Mark, Renewal};
+use uuid::Uuid;
+
+/// What the row does wrong, to see whether a test would notice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    None,
+    /// Takes it for anybody who asks, whatever he has seen of it.
+    TakesUnseen,
+    /// Gives it up for anybody, whichever term he names.
+    ReleasesUnasked,
+    /// Renews for anybody, whichever term he names.
+    RenewsUnasked,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    mark: Mark,
+    node: String,
+    released: bool,
+    /// By the database's clock.
+    expires_at: u64,
+    ttl: Duration,
+    handoff: Option<(String, u64)>,
+    pub(crate) asked: Option<(String, u64)>,
+    /// What the database's clock says more than the true one, in nanoseconds.
+    pub(crate) clock_error: i64,
+    pub(crate) fault: Fault,
+    terms: u128,
+}
+
+impl Row {
+    pub(crate) fn new(fault: Fault) -> Row {
+        Row {
+            mark: Mark {
+                epoch: Epoch(0),
+                term: Uuid::nil(),
+                renewals: 0,
+                timeline: 1,
+            },
+            node: String::new(),
+            released: true,
+            expires_at: 0,
+            ttl: Duration::ZERO,
+            handoff: None,
+            asked: None,
+            clock_error: 0,
+            fault,
+            terms: 0,
+        }
+    }
+
+    fn clock(&self, now: Tick) -> u64 {
+        now.0.saturating_add_signed(self.clock_error)
+    }
+
+    fn expired(&self, now: Tick, ttl: Duration) -> bool {
+        let clock = self.clock(now);
+        self.expires_at < clock || self.expires_at > clock + 2 * nanos(ttl)
+    }
+
+    pub(crate) fn look(&self, now: Tick, ttl: Duration) -> Lease {
+        let clock = self.clock(now);
+        Lease {
+            mark: self.mark,
+            node: self.node.clone(),
+            released: self.released,
+            expired: self.expired(now, ttl),
+            left: Duration::from_nanos(self.expires_at.saturating_sub(clock)),
+            ttl: self.ttl,
+            handoff_to: self
+                .handoff
+                .clone()
+                .filter(|(_, until)| *until > clock)
+                .map(|(to, _)| to),
+            fingerprint: None,
+            approved: None,
+            asked: self.asked.clone().map(|(to, at)| Asked {
+                by: "test".to_owned(),
+                to: Some(to),
+                ago: Duration::from_nanos(clock.saturating_sub(at)),
+            }),
+        }
+    }
+
+    pub(crate) fn acquire(&mut self, now: Tick, seen: &Mark, node: &str, ttl: Duration) -> Option<Term> {
+        let free = self.released || self.expired(now, ttl);
+        let clock = self.clock(now);
+        let ours = self
+            .handoff
+            .as_ref()
+            .is_none_or(|(to, until)| to == node || *until <= clock);
+        let asked_for = self.mark == *seen && free && ours;
+        if !asked_for && self.fault != Fault::TakesUnseen {
+            return None;
+        }
+        self.terms += 1;
+        self.mark.epoch.0 += 1;
+        self.mark.term = Uuid::from_u128(self.terms);
+        self.mark.renewals += 1;
+        self.node = node.to_owned();
+        self.released = false;
+        self.expires_at = clock + nanos(ttl);
+        self.ttl = ttl;
+        self.handoff = None;
+        self.asked = None;
+        Some(Term {
+            epoch: self.mark.epoch,
+            id: self.mark.term,
+        })
+    }
+
+    fn holds(&self, term: Term) -> bool {
+        !self.released && self.mark.epoch == term.epoch && self.mark.term == term.id
+    }
+
+    pub(crate) fn renew(&mut self, now: Tick, term: Term, ttl: Duration) -> Renewal {
+        if !self.holds(term) && self.fault != Fault::RenewsUnasked {
+            return Renewal::Lost;
+        }
+        self.mark.renewals += 1;
+        self.expires_at = self.clock(now) + nanos(ttl);
+        Renewal::Held(self.look(now, ttl).asked)
+    }
+
+    pub(crate) fn release(&mut self, now: Tick, term: Term, to: Option<&str>, hold: Duration) {
+        if !self.holds(term) && self.fault != Fault::ReleasesUnasked {
+            return;
+        }
+        self.released = true;
+        self.mark.renewals += 1;
+        self.expires_at = 0;
+        self.asked = None;
+        let until = self.clock(now) + nanos(hold);
+        self.handoff = to.map(|to| (to.to_owned(), until));
+    }
+
+    /// Another server goes on with what this one said at some earlier time.
+    pub(crate) fn rewind(&mut self, to: &Row) {
+        let (timeline, terms) = (self.mark.timeline + 1, self.terms);
+        *self = to.clone();
+        self.mark.timeline = timeline;
+        self.terms = terms; // random ids do not come again
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

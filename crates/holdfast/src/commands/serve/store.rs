@@ -1,0 +1,108 @@
+//! Where the store is, and opening it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{Settings, settings};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Args;
+use crate::output::Advice;
+
+/// Between two attempts to reach a database that is away.
+const START_RETRY: Duration = Duration::from_secs(1);
+
+/// Where the store is.
+pub(super) enum Place {
+    /// In a folder of this node's own.
+    Embedded(store::sqlite::Options),
+    /// In a database server.
+    Server(store::postgres::Options),
+}
+
+impl Place {
+    pub(super) fn of(args: &Args, settings: &Settings) -> anyhow::Result<Place> {
+        let chosen = &settings.store;
+        if chosen.backend == "postgres" {
+            let mut options = store::postgres::Options::new(&chosen.url);
+            options.password = settings::store_password(&args.config, chosen).map_err(|error| {
+                let problem = format!(
+                    "the database's password cannot be read from {}",
+                    chosen.password_file.display()
+                );
+                let hint = "the setting store.password_file names a text file that this user may read";
+                anyhow::Error::new(error).context(Advice::usage(problem, hint))
+            })?;
+            options.node.clone_from(&settings.node.id);
+            options.segment_bytes_max = chosen.segment_mb << 20;
+            options.compress = chosen.compresses();
+            options.plaintext = chosen.plaintext;
+            options.commit_patience = Duration::from_secs(chosen.commit_seconds);
+            if chosen.durability == "strict" {
+                options.durability = store::postgres::Durability::Strict;
+            }
+            return Ok(Place::Server(options));
+        }
+        // Relative to the config repository, unless the command line says otherwise.
+        let directory = match &args.data {
+            Some(data) => data.clone(),
+            None => args.config.join(&chosen.directory),
+        };
+        let directory: PathBuf = std::path::absolute(&directory)?; // the node changes its folder later
+        std::fs::create_dir_all(&directory).map_err(|error| {
+            let problem = format!("the store's folder {} cannot be made", directory.display());
+            let hint =
+                "choose a folder that this user may write to, with --data or the setting store.directory";
+            anyhow::Error::new(error).context(Advice::usage(problem, hint))
+        })?;
+        let mut options = store::sqlite::Options::new(directory);
+        options.segment_bytes_max = chosen.segment_mb << 20;
+        options.compress = chosen.compresses();
+        Ok(Place::Embedded(options))
+    }
+
+    /// Opens it; waits for a database that is away.
+    pub(super) async fn open(&self) -> anyhow::Result<Arc<dyn store::Store>> {
+        match self {
+            Place::Server(options) => open_postgres(options.clone()).await,
+            Place::Embedded(options) => {
+                let options = options.clone();
+                let store = tokio::task::spawn_blocking(move || store::sqlite::open(options)).await??;
+                Ok(Arc::new(store))
+            }
+        }
+    }
+}
+
+/// Opens the store in a database, waiting for as long as that is away: after a power cut the node is often up
+/// before its database. A signal ends the wait.
+async fn open_postgres(options: store::postgres::Options) -> anyhow::Result<Arc<dyn store::Store>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut told = false;
+    loop {
+        let options = options.clone();
+        let away = match tokio::task::spawn_blocking(move || store::postgres::open(options)).await? {
+            Ok(store) => {
+                if told {
+                    tracing::info!("the database is there: the node starts");
+                }
+                return Ok(Arc::new(store));
+            }
+            Err(store::Error::Away(reason)) => reason,
+            Err(error) => return Err(error.into()),
+        };
+        if !std::mem::replace(&mut told, true) {
+            tracing::error!(
+                reason = away,
+                "the node cannot start yet: it waits for its database"
+            );
+        }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = tokio::time::sleep(START_RETRY) => continue,
+        }
+        anyhow::bail!("stopped while it waited for its database: {away}");
+    }
+}
