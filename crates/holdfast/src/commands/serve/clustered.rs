@@ -86,10 +86,8 @@ pub(super) async fn run(serving: Serving) -> anyhow::Result<ExitCode> {
                 if let Some(leading) = node.take() {
                     leading.fence();
                 }
-                // Sockets close on their own tasks; the watchdog ends the process should this take too long.
-                tokio::time::sleep(LAST_WORDS).await;
                 tracing::error!("this node lost the lease and ends; started again it is a standby");
-                return Ok(ExitCode::from(FENCED));
+                end_fenced().await;
             }
             Role::Left => break None,
             Role::Leader(_) | Role::Standby => {}
@@ -106,8 +104,7 @@ pub(super) async fn run(serving: Serving) -> anyhow::Result<ExitCode> {
                     leading.fence();
                 }
                 tracing::error!(reason, "this node stops leading and ends; started again it is a standby");
-                tokio::time::sleep(LAST_WORDS).await;
-                return Ok(ExitCode::from(FENCED));
+                end_fenced().await;
             }
         }
     };
@@ -124,6 +121,13 @@ pub(super) async fn run(serving: Serving) -> anyhow::Result<ExitCode> {
         Some(error) => Err(error),
         None => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Ends the process without waiting for anything: what still waits, waits for a database that does not answer. The
+/// watchdog does the same, should this not be reached in time.
+async fn end_fenced() -> ! {
+    tokio::time::sleep(LAST_WORDS).await; // sockets close on their own tasks
+    std::process::exit(FENCED.into())
 }
 
 /// Joins the cluster as a standby.
