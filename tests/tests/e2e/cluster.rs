@@ -14,12 +14,12 @@ use tests::{http, ports};
 use super::crash::{Load, sound};
 use super::site::stop;
 
-const NAMES: [&str; 2] = ["node-a", "node-b"];
+pub(super) const NAMES: [&str; 2] = ["node-a", "node-b"];
 
 /// Load, and the plans of two nodes that share a database.
-struct Pair {
-    load: Load,
-    plans: [Plan; 2],
+pub(super) struct Pair {
+    pub(super) load: Load,
+    pub(super) plans: [Plan; 2],
 }
 
 impl Pair {
@@ -29,7 +29,10 @@ impl Pair {
 
     /// Each node reaches the database by its own way.
     async fn each_on(urls: [&str; 2]) -> Result<Pair> {
-        let mut load = Load::new().await?;
+        Pair::of(Load::new().await?, urls)
+    }
+
+    pub(super) fn of(mut load: Load, urls: [&str; 2]) -> Result<Pair> {
         load.site.plan = load
             .site
             .plan
@@ -45,7 +48,7 @@ impl Pair {
     }
 
     /// Starts both; the first one leads.
-    async fn start(&self) -> Result<[Node<'_>; 2]> {
+    pub(super) async fn start(&self) -> Result<[Node<'_>; 2]> {
         let first = self.plans[0].start().await?;
         self.leads(0).await?;
         let second = self.plans[1].start().await?;
@@ -53,7 +56,7 @@ impl Pair {
     }
 
     /// Waits until the node leads, by what a load balancer asks.
-    async fn leads(&self, index: usize) -> Result<()> {
+    pub(super) async fn leads(&self, index: usize) -> Result<()> {
         let plan = &self.plans[index];
         let what = format!("{} to lead", NAMES[index]);
         let leads = wait::until(&what, PATIENCE, || async {
@@ -65,7 +68,7 @@ impl Pair {
     }
 
     /// Waits until the node could take over.
-    async fn could_lead(&self, index: usize) -> Result<()> {
+    pub(super) async fn could_lead(&self, index: usize) -> Result<()> {
         let plan = &self.plans[index];
         let what = format!("{} to be a standby", NAMES[index]);
         let could = wait::until(&what, PATIENCE, || async {
@@ -82,14 +85,14 @@ impl Pair {
         could.await.with_context(|| self.said())
     }
 
-    async fn switch_over(&self, asked: usize, to: usize) -> Result<()> {
+    pub(super) async fn switch_over(&self, asked: usize, to: usize) -> Result<()> {
         let body = json!({ "to": NAMES[to] });
         let answer = http::post(self.plans[asked].api(), "/cluster/switchover", &body).await?;
         ensure!(answer.status == 200, "status {}: {}", answer.status, answer.body);
         Ok(())
     }
 
-    fn said(&self) -> String {
+    pub(super) fn said(&self) -> String {
         let said = self
             .plans
             .iter()
@@ -126,7 +129,7 @@ fn listens_on(pid: u32) -> Result<Vec<u16>> {
 }
 
 /// Everything that was acknowledged arrived, in order, with no more repeats than `changes` of leader explain.
-async fn accounted(pair: &Pair, sender: bench::sender::Sender, changes: u64) -> Result<()> {
+pub(super) async fn accounted(pair: &Pair, sender: bench::sender::Sender, changes: u64) -> Result<()> {
     pair.load.progress(&sender, 200).await?;
     sender.stop();
     let sent = sender.finish().await;

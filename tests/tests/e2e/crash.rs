@@ -22,17 +22,17 @@ fn kills() -> u64 {
         .unwrap_or(5)
 }
 
-/// Four lanes in, each to a partner of its own.
-fn lanes() -> String {
+/// Lanes in, each to a partner of its own; `options` are further ones of the inbounds' `mllp`.
+fn lanes(count: u16, options: &str) -> String {
     let mut feed = String::new();
-    for lane in 0..LANES {
+    for lane in 0..count {
         let out = if lane == 0 {
             "{out}".to_owned()
         } else {
             format!("{{out{lane}}}")
         };
         feed += &format!(
-            "inbound(\"IB_LANE{lane}_ADT\", mllp(port = {{in{lane}}}), router = \"r{lane}\")\n\
+            "inbound(\"IB_LANE{lane}_ADT\", mllp(port = {{in{lane}}}{options}), router = \"r{lane}\")\n\
              outbound(\"OB_LANE{lane}_ADT\", mllp(host = \"127.0.0.1\", port = {out}), \
              retry = retry(backoff = 0.05, backoff_max = 0.2))\n\
              @router(\"r{lane}\")\ndef route{lane}(msg):\n    return [\"h{lane}\"]\n\
@@ -45,17 +45,23 @@ fn lanes() -> String {
 
 pub(super) struct Load {
     pub(super) site: Site,
-    inbounds: Vec<u16>,
+    /// Where the sender finds the inbounds.
+    pub(super) inbounds: Vec<u16>,
 }
 
 impl Load {
     pub(super) async fn new() -> Result<Load> {
-        let inbounds: Vec<u16> = (0..LANES).map(|_| tests::ports::free()).collect();
-        let mut feed = lanes();
+        Load::of(LANES, "").await
+    }
+
+    /// So many lanes; `options` are further ones of the inbounds' `mllp`.
+    pub(super) async fn of(count: u16, options: &str) -> Result<Load> {
+        let inbounds: Vec<u16> = (0..count).map(|_| tests::ports::free()).collect();
+        let mut feed = lanes(count, options);
         for (lane, port) in inbounds.iter().enumerate() {
             feed = feed.replace(&format!("{{in{lane}}}"), &port.to_string());
         }
-        let site = Site::with_sink(&feed, sink::Options::local(LANES.into())).await?;
+        let site = Site::with_sink(&feed, sink::Options::local(count.into())).await?;
         Ok(Load { site, inbounds })
     }
 
@@ -66,7 +72,7 @@ impl Load {
             .iter()
             .map(|port| format!("127.0.0.1:{port}"))
             .collect();
-        options.lanes = LANES;
+        options.lanes = u16::try_from(self.inbounds.len())?;
         options.pace = pace;
         options.ack_timeout = Duration::from_secs(10);
         Ok(Sender::start(options)?)

@@ -16,3 +16,4 @@ mod postgres;
 mod retention;
 mod site;
 mod start;
+mod vip;
