@@ -272,15 +272,17 @@ impl Node {
 
     /// Closes listeners, lets what is in flight end within the bound of the settings, then stops every lane.
     pub async fn stop(&self) -> StopReport {
-        self.stop_within(self.settings.drain()).await
+        self.stop_within(self.settings.drain(), Duration::from_millis(200))
+            .await
     }
 
     /// Closes listeners, ends what is in hand, and leaves the rest to the next leader.
     pub async fn make_room(&self) -> StopReport {
-        self.stop_within(Duration::ZERO).await
+        self.stop_within(Duration::ZERO, Duration::ZERO).await
     }
 
-    async fn stop_within(&self, bound: Duration) -> StopReport {
+    /// `bound` is for messages in flight, `decisions` for the words on those that ended a moment ago.
+    async fn stop_within(&self, bound: Duration, decisions: Duration) -> StopReport {
         let started = Instant::now();
         self.ready.store(false, std::sync::atomic::Ordering::Release);
         self.core.closing.cancel();
@@ -303,7 +305,7 @@ impl Node {
         let writer = self.verdicts.lock().take();
         if let Some(writer) = writer {
             // Decisions not yet written are decided again at the next start.
-            join_all(vec![writer], Duration::from_millis(200)).await;
+            join_all(vec![writer], decisions).await;
         }
         if self.leadership == Leadership::Own
             && let Err(error) = self.core.store.release(self.core.term).await

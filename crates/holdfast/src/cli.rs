@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::output::Advice;
 
 use crate::commands::{
-    check, cluster, completions, connections, demo, dryrun, fencer, generate, graph, init, load, messages,
-    receive, replay, retention, send, serve, settings, test,
+    check, cluster, completions, connections, demo, drill, dryrun, fencer, generate, graph, init, load,
+    messages, receive, replay, retention, send, serve, settings, test,
 };
 
 /// Exit code of a command whose work failed.
@@ -72,7 +72,9 @@ pub(crate) enum Command {
     Connections(connections::Args),
     #[command(after_help = EXIT_CODES)]
     Cluster(cluster::Args),
-    #[command(hide = true)]
+    #[command(after_help = EXIT_CODES)]
+    Drill(drill::Args),
+    #[command(hide = true, after_help = EXIT_CODES)]
     Fencer(fencer::Args),
     #[command(after_help = EXIT_CODES)]
     Messages(messages::Args),

@@ -70,6 +70,7 @@ fn run(command: Command, out: &Output) -> anyhow::Result<ExitCode> {
         Command::Settings(args) => commands::settings::run(&args, out),
         Command::Connections(args) => runtime()?.block_on(commands::connections::run(args, out)),
         Command::Cluster(args) => runtime()?.block_on(commands::cluster::run(args, out)),
+        Command::Drill(args) => runtime()?.block_on(commands::drill::run(args, out)),
         Command::Fencer(args) => commands::fencer::run(&args, out),
         Command::Messages(args) => runtime()?.block_on(commands::messages::run(args, out)),
         Command::Replay(args) => runtime()?.block_on(commands::replay::run(args, out)),

@@ -2,9 +2,12 @@
 //! phase its rate and where a message's time went.
 
 mod draw;
+mod timeline;
 
 use crate::course::Second;
 use draw::{Canvas, Frame, Scale, figure};
+
+pub use timeline::Timeline;
 
 /// What is drawn.
 #[derive(Clone, Debug, Default)]

@@ -231,6 +231,11 @@ impl Sender {
         }
     }
 
+    /// A handle that counts from elsewhere.
+    pub fn counter(&self) -> Counter {
+        Counter(Arc::clone(&self.shared))
+    }
+
     /// Sends nothing new from here on; [`Sender::finish`] then waits for the open answers only.
     pub fn stop(&self) {
         self.shared.stop.cancel();
@@ -260,6 +265,17 @@ impl Sender {
             elapsed_us: self.shared.last_answer_us.load(Ordering::Relaxed),
             longest_gap_us: self.shared.longest_gap_us.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// Counts for those whose handle of the sender is elsewhere.
+#[derive(Clone, Debug)]
+pub struct Counter(Arc<Shared>);
+
+impl Counter {
+    /// Messages answered with AA or CA so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.0.acknowledged.load(Ordering::Relaxed)
     }
 }
 

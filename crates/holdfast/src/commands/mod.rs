@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod connections;
 pub(crate) mod demo;
+pub(crate) mod drill;
 pub(crate) mod dryrun;
 pub(crate) mod fencer;
 pub(crate) mod generate;
