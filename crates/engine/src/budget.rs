@@ -42,6 +42,11 @@ impl Budget {
         }
     }
 
+    /// Bytes that may be held.
+    pub(crate) fn limit_bytes(&self) -> usize {
+        usize::try_from(self.limit_bytes).unwrap_or(0)
+    }
+
     /// Bytes held now.
     pub(crate) fn held_bytes(&self) -> i64 {
         self.held_bytes.load(Ordering::Relaxed)

@@ -22,6 +22,7 @@ use crate::lane::schedule::{Schedule, SendRow};
 use crate::names::Names;
 use crate::retention::Watch;
 use crate::stage::keys::KeyPath;
+use crate::stage::outbound::Fetch;
 use crate::stage::pace::Pace;
 use crate::stage::{HandlerRow, IngressRow};
 use crate::stages::Stages;
@@ -136,6 +137,7 @@ pub(crate) struct OutboundLane {
     pub(crate) name: Arc<str>,
     pub(crate) lane: Lane<SendRow>,
     pub(crate) schedule: Mutex<Schedule>,
+    pub(crate) fetch: Fetch,
     pub(crate) counters: Counters,
     /// How long the partner takes.
     pub(crate) took: metrics::Histogram,

@@ -18,6 +18,7 @@ use crate::names::Names;
 use crate::node::StartError;
 use crate::project::Project;
 use crate::stage::keys;
+use crate::stage::outbound::Fetch;
 use crate::stage::pace::Pace;
 
 pub(crate) fn inbound_lanes(
@@ -80,6 +81,7 @@ pub(crate) fn outbound_lanes(
             id,
             name: outbound.name.as_str().into(),
             lane: Lane::new(rows),
+            fetch: Fetch::default(),
             schedule: Mutex::new(Schedule::new(outbound.ordering.clone(), outbound.concurrency)),
             counters: Counters::new(&outbound.name),
             took: metrics::histogram!("holdfast_delivery_seconds", "name" => outbound.name.clone()),

@@ -28,7 +28,7 @@ impl Pair {
     }
 
     /// Each node reaches the database by its own way.
-    async fn each_on(urls: [&str; 2]) -> Result<Pair> {
+    pub(super) async fn each_on(urls: [&str; 2]) -> Result<Pair> {
         Pair::of(Load::new().await?, urls)
     }
 

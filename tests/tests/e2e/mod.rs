@@ -5,6 +5,7 @@ mod containers;
 mod crash;
 mod database;
 mod disk;
+mod faults;
 mod flow;
 mod functions;
 mod input;

@@ -5,6 +5,7 @@
 //! lane has at most one delivery that the store does not know of.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use connectors::{DeliverError, Delivered, Delivery, FailureClass, Sink};
@@ -24,8 +25,38 @@ use crate::reads::text_of;
 use crate::stages::Step;
 use crate::{retry, trail};
 
-/// Bodies fetched from the store in one go, for rows that came without.
-const BODIES: usize = 16;
+/// How many bodies a lane fetches from the store in one go, for rows that came without: about as many as fit the
+/// lane's share of memory. A lane that is behind would otherwise ask for every few messages, and never catch up.
+#[derive(Debug, Default)]
+pub(crate) struct Fetch {
+    /// Bytes of a body, lately; 0 = not known.
+    mean: AtomicUsize,
+}
+
+impl Fetch {
+    /// Bytes fetched in one go, at least and at most.
+    const BYTES: std::ops::RangeInclusive<usize> = 16 << 10..=256 << 10;
+    const ROWS_MAX: usize = 256;
+    /// A body whose size nobody knows yet is taken for as large as this.
+    const BODY: usize = 16 << 10;
+
+    /// Rows to fetch, of a lane that is one of so many under a bound on the bytes of all.
+    fn rows(&self, limit_bytes: usize, lanes: usize) -> usize {
+        let share = limit_bytes / (2 * lanes.max(1));
+        let bytes = share.clamp(*Fetch::BYTES.start(), *Fetch::BYTES.end());
+        let mean = match self.mean.load(Ordering::Relaxed) {
+            0 => Fetch::BODY,
+            mean => mean,
+        };
+        (bytes / mean).clamp(1, Fetch::ROWS_MAX)
+    }
+
+    fn note(&self, rows: usize, bytes: usize) {
+        if let Some(mean) = bytes.checked_div(rows) {
+            self.mean.store(mean.max(1), Ordering::Relaxed);
+        }
+    }
+}
 
 /// Runs until the node stops. Sinks are kept from call to call, one per send in flight.
 pub(crate) async fn run(
@@ -145,10 +176,14 @@ async fn with_body(core: &Core, lane: &OutboundLane, mut row: SendRow) -> Result
         return Ok(row);
     }
     let mut ids = vec![row.id];
-    ids.extend(lane.schedule.lock().without_body(BODIES));
+    let rows = lane.fetch.rows(core.budget.limit_bytes(), core.outbounds.len());
+    ids.extend(lane.schedule.lock().without_body(rows));
     let bodies = core
         .read("bodies of sends", || core.store.send_bodies(&ids))
         .await?;
+    let found = bodies.iter().flatten();
+    lane.fetch
+        .note(found.clone().count(), found.map(|body| body.len()).sum());
     for (id, body) in ids.into_iter().zip(bodies) {
         let Some(body) = body else { continue };
         let bytes = body.len();
@@ -423,4 +458,26 @@ fn land(core: &Core, lane: &OutboundLane, ended: Ended) {
 /// Takes a waiting send of a message out of its lane, for operators who skip it.
 pub(crate) fn purge_waiting(lane: &OutboundLane, send: SendId, message: MessageId) -> Option<SendRow> {
     lane.schedule.lock().remove(send, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_that_is_behind_fetches_as_many_as_its_share_of_memory_takes() {
+        let fetch = Fetch::default();
+        assert_eq!(fetch.rows(64 << 20, 16), 16, "nobody knows how large they are");
+        fetch.note(16, 16 << 10);
+        assert_eq!(fetch.rows(64 << 20, 16), 256);
+        assert_eq!(
+            fetch.rows(64 << 20, 500),
+            65,
+            "five hundred lanes share the memory"
+        );
+        fetch.note(4, 40 << 20);
+        assert_eq!(fetch.rows(64 << 20, 16), 1, "large ones come one at a time");
+        fetch.note(0, 0);
+        assert_eq!(fetch.rows(64 << 20, 16), 1);
+    }
 }

@@ -186,12 +186,14 @@ impl Writer {
         });
         self.claimed = false;
         self.next_number = 1;
-        match self.ready() {
-            Ok(_) => {}
-            Err(end) => {
-                self.lead = None;
-                return Err(Error::Refused(reason(&end)));
-            }
+        let ready = match self.ready() {
+            // Whoever took the lease ended the sessions of older terms, of which this may have been one.
+            Err(CommitError::Unavailable(_)) => self.ready(),
+            other => other,
+        };
+        if let Err(end) = ready {
+            self.lead = None;
+            return Err(Error::Refused(reason(&end)));
         }
         let node = self.shared.options.node.clone();
         if let Some(link) = &mut self.link {

@@ -1,5 +1,6 @@
 //! The PostgreSQL backend: the same promises as every other, and what only a server can do to it.
 
+mod board;
 mod conformance;
 mod connections;
 mod crash;
