@@ -69,18 +69,33 @@ impl PostgresBoard {
         done
     }
 
+    /// One statement that may be repeated without harm: once more on a new connection if the old one turns out to be
+    /// gone.
+    fn rows(
+        &mut self,
+        doing: &'static str,
+        sql: &str,
+        values: impl Fn() -> Result<PgArguments, Driver>,
+    ) -> Result<Vec<PgRow>, Error> {
+        let doing = database(doing);
+        let ask = |link: &mut Link| {
+            let sql = sqlx_core::sql_str::AssertSqlSafe(sql.to_owned());
+            values().and_then(|values| link.rows(sql, values)).map_err(&doing)
+        };
+        let connected = self.link.as_ref().is_some_and(Link::is_whole);
+        match self.with(ask) {
+            Err(error) if connected && fault::is_worth_another_try(&error) => self.with(ask),
+            other => other,
+        }
+    }
+
     fn row(
         &mut self,
         doing: &'static str,
-        sql: String,
-        values: Result<PgArguments, Driver>,
+        sql: &str,
+        values: impl Fn() -> Result<PgArguments, Driver>,
     ) -> Result<Option<PgRow>, Error> {
-        let doing = database(doing);
-        self.with(|link| {
-            values
-                .and_then(|values| link.maybe_row(sqlx_core::sql_str::AssertSqlSafe(sql), values))
-                .map_err(&doing)
-        })
+        Ok(self.rows(doing, sql, values)?.into_iter().next())
     }
 
     fn timeline(&self) -> &'static str {
@@ -121,10 +136,10 @@ impl Board for PostgresBoard {
             )
         };
         let doing = "reading the lease";
-        let row = match self.row(doing, sql(self.timeline()), arguments!(micros(ttl))) {
+        let row = match self.row(doing, &sql(self.timeline()), || arguments!(micros(ttl))) {
             Err(error) if self.timelines && fault::state_of(&error).as_deref() == Some("42501") => {
                 self.timelines = false;
-                self.row(doing, sql("0"), arguments!(micros(ttl)))?
+                self.row(doing, &sql("0"), || arguments!(micros(ttl)))?
             }
             other => other?,
         };
@@ -186,7 +201,9 @@ impl Board for PostgresBoard {
             now = now!()
         );
         let doing = "renewing the lease";
-        let row = self.row(doing, sql, arguments!(term.epoch.0 as i32, term.id, micros(ttl)))?;
+        let row = self.row(doing, &sql, || {
+            arguments!(term.epoch.0 as i32, term.id, micros(ttl))
+        })?;
         match row {
             None => Ok(Renewal::Lost),
             Some(row) => Ok(Renewal::Held(asked(&row, 0).map_err(database(doing))?)),
@@ -237,24 +254,26 @@ impl Board for PostgresBoard {
              WHERE node.boot = excluded.boot OR node.seen_at < {now} - $15 OR node.role = 'left' RETURNING 1",
             now = now!()
         );
-        let values = arguments!(
-            member.id.as_str(),
-            member.boot,
-            member.host.as_str(),
-            member.pid.cast_signed(),
-            member.api.as_str(),
-            member.version.as_str(),
-            migrate::newest(),
-            member.fingerprint.as_str(),
-            member.environment.as_str(),
-            member.promotable,
-            i32::try_from(member.delay.as_millis()).unwrap_or(i32::MAX),
-            member.role.as_str(),
-            member.ready,
-            member.detail.as_str(),
-            micros(alive),
-        );
-        Ok(self.row("writing what this node is", sql, values)?.is_some())
+        let values = || {
+            arguments!(
+                member.id.as_str(),
+                member.boot,
+                member.host.as_str(),
+                member.pid.cast_signed(),
+                member.api.as_str(),
+                member.version.as_str(),
+                migrate::newest(),
+                member.fingerprint.as_str(),
+                member.environment.as_str(),
+                member.promotable,
+                i32::try_from(member.delay.as_millis()).unwrap_or(i32::MAX),
+                member.role.as_str(),
+                member.ready,
+                member.detail.as_str(),
+                micros(alive),
+            )
+        };
+        Ok(self.row("writing what this node is", &sql, values)?.is_some())
     }
 
     fn members(&mut self) -> Result<Vec<MemberView>, Error> {
@@ -266,7 +285,7 @@ impl Board for PostgresBoard {
             now!(),
             " - started_at FROM holdfast.node ORDER BY id"
         );
-        let rows = self.with(|link| link.rows(sql, PgArguments::default()).map_err(&doing))?;
+        let rows = self.rows("reading the nodes", sql, || Ok(PgArguments::default()))?;
         let read = |row: &PgRow| -> Result<MemberView, Driver> {
             Ok(MemberView {
                 member: Member {
@@ -293,15 +312,10 @@ impl Board for PostgresBoard {
 
     fn history(&mut self, limit: usize) -> Result<Vec<Leadership>, Error> {
         let doing = database("reading the history of leaderships");
-        let rows = self.with(|link| {
-            let values = arguments!(i64::try_from(limit).unwrap_or(i64::MAX)).map_err(&doing)?;
-            link.rows(
-                "SELECT epoch, node, acquired_at, gap, ended_at, reason FROM holdfast.leadership
-                 ORDER BY acquired_at DESC, epoch DESC LIMIT $1",
-                values,
-            )
-            .map_err(&doing)
-        })?;
+        let sql = "SELECT epoch, node, acquired_at, gap, ended_at, reason FROM holdfast.leadership
+            ORDER BY acquired_at DESC, epoch DESC LIMIT $1";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.rows("reading the history of leaderships", sql, || arguments!(limit))?;
         let read = |row: &PgRow| -> Result<Leadership, Driver> {
             Ok(Leadership {
                 epoch: Epoch(number(row, 0)?),
@@ -322,13 +336,13 @@ impl Board for PostgresBoard {
             now = now!()
         );
         Ok(self
-            .row("asking for another leader", sql, arguments!(by, to))?
+            .row("asking for another leader", &sql, || arguments!(by, to))?
             .is_some())
     }
 
     fn approve(&mut self, fingerprint: &str) -> Result<(), Error> {
-        let sql = "UPDATE holdfast.lease SET approved = $1 WHERE lease_group = 0".to_owned();
-        self.row("approving a configuration", sql, arguments!(fingerprint))
+        let sql = "UPDATE holdfast.lease SET approved = $1 WHERE lease_group = 0";
+        self.row("approving a configuration", sql, || arguments!(fingerprint))
             .map(drop)
     }
 }
