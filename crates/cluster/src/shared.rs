@@ -84,9 +84,12 @@ impl Shared {
         self.deadline
             .store(deadline.map_or(0, |deadline| deadline.0), Ordering::Release);
         self.role.send_if_modified(|before| {
-            let changes = *before != role;
+            // Under the lock that fencing takes as well: what was fenced meanwhile stays so.
+            if self.is_fenced() || *before == role {
+                return false;
+            }
             *before = role;
-            changes
+            true
         });
     }
 
@@ -97,5 +100,41 @@ impl Shared {
     /// For how long the node's own runtime has not been seen at work.
     pub(crate) fn silence(&self) -> Duration {
         Tick::now().since(Tick(self.pulse.load(Ordering::Acquire)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Epoch, Term};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn what_was_fenced_stays_fenced_whatever_comes_late() {
+        let shared = Shared::new(Parameters::FAST);
+        let term = Term {
+            epoch: Epoch(1),
+            id: Uuid::nil(),
+        };
+        let far = Tick::now() + Duration::from_secs(60);
+        shared.publish(Role::Leader(term), Some(far));
+        assert!(shared.leads());
+        shared.fence(Fault::Deadline);
+        assert!(!shared.leads());
+        shared.publish(Role::Leader(term), Some(far));
+        assert!(!shared.leads());
+        assert_eq!(*shared.role.borrow(), Role::Fenced(Fault::Deadline));
+    }
+
+    #[test]
+    fn a_leader_whose_deadline_has_passed_does_not_lead_even_before_anybody_noticed() {
+        let shared = Shared::new(Parameters::FAST);
+        let term = Term {
+            epoch: Epoch(1),
+            id: Uuid::nil(),
+        };
+        shared.publish(Role::Leader(term), Some(Tick::now()));
+        assert!(!shared.leads());
     }
 }

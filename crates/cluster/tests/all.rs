@@ -6,5 +6,7 @@ mod row;
 
 #[path = "all/machine.rs"]
 mod machine;
+#[path = "all/model.rs"]
+mod model_check;
 #[path = "all/simulation.rs"]
 mod simulation;

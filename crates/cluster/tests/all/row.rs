@@ -9,7 +9,7 @@ use store::board::{Asked, Mark, Renewal};
 use uuid::Uuid;
 
 /// What the row does wrong, to see whether a test would notice.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Fault {
     None,
     /// Takes it for anybody who asks, whatever he has seen of it.
@@ -20,7 +20,7 @@ pub(crate) enum Fault {
     RenewsUnasked,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Row {
     mark: Mark,
     node: String,
