@@ -50,7 +50,13 @@ impl Driver {
             let next = self.machine.next(now);
             self.publish();
             match next {
-                Do::End => return,
+                Do::End => {
+                    if let Role::Fenced(_) = self.machine.role() {
+                        // This process has to end; the fencer stays, should it not.
+                        std::mem::forget(self.fencer.take());
+                    }
+                    return;
+                }
                 Do::Wait(until) => match self.orders.recv_timeout(until.since(now)) {
                     Ok(order) => self.take(order),
                     Err(RecvTimeoutError::Timeout) => {}
@@ -81,6 +87,10 @@ impl Driver {
                 self.machine.looked(sent, Tick::now(), lease);
             }
             Do::Acquire(mark) => {
+                if self.shared.silence() >= parameters.fence {
+                    // It could not keep what it took.
+                    return self.machine.acquired(sent, Tick::now(), Some(None));
+                }
                 let (node, fingerprint) = self.machine.name();
                 let term = self.board.acquire(&mark, &node, &fingerprint, parameters.ttl);
                 let term = self.note(term, begun);

@@ -173,13 +173,19 @@ impl Machine {
 
     /// Why this node would not take over if it had to; `None` when it would.
     pub fn reason_against(&self) -> Option<String> {
+        if let State::Leading(_) = self.state {
+            return None;
+        }
         if !self.candidate.promotable {
             return Some("it may not lead (cluster.promotable is false)".to_owned());
         }
         if let Some(unfit) = &self.unfit {
             return Some(unfit.clone());
         }
-        let lease = self.lease()?;
+        let Some(seen) = self.seen.as_ref().filter(|seen| self.knows_the_database(seen)) else {
+            return Some("it has not watched the database for a whole lease time yet".to_owned());
+        };
+        let lease = &seen.lease;
         let mine = Some(&self.candidate.fingerprint);
         let fits = lease.fingerprint.is_none()
             || lease.fingerprint.as_ref() == mine
@@ -247,6 +253,12 @@ impl Machine {
         }
     }
 
+    /// Whether the database has been the same for so long that nobody can lead by what another one said.
+    fn knows_the_database(&self, seen: &Seen) -> bool {
+        let ttl = self.parameters.ttl.max(seen.lease.ttl);
+        self.timeline.is_some_and(|(_, since)| seen.asked >= since + ttl)
+    }
+
     /// The state of the row that may be taken over, as far as this node can tell.
     fn may_take(&self) -> Option<Mark> {
         let seen = self.seen.as_ref().filter(|_| self.reason_against().is_none())?;
@@ -254,13 +266,12 @@ impl Machine {
         // Whoever holds the lease may have been told to keep it longer than this node would.
         let ttl = self.parameters.ttl.max(lease.ttl);
         let unchanged = |since: Tick, long: Duration| seen.asked >= since + long;
-        let known = self.timeline.is_some_and(|(_, since)| unchanged(since, ttl));
         let free = match &lease.handoff_to {
             Some(to) => lease.released && *to == self.candidate.node,
             None if lease.released => unchanged(seen.since, self.candidate.delay),
             None => lease.expired && unchanged(seen.since, ttl + self.candidate.delay),
         };
-        (free && known).then_some(lease.mark)
+        free.then_some(lease.mark)
     }
 
     /// The row, asked for at `sent` and read at `at`; `None` when it could not be read.

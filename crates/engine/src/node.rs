@@ -348,6 +348,8 @@ async fn join_all(tasks: Vec<JoinHandle<()>>, bound: Duration) {
     for mut task in tasks {
         if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
             task.abort();
+            // Until it has let go of what it held, it may still be at work.
+            let _ = task.await;
         }
     }
 }

@@ -7,6 +7,7 @@ use connectors::{Source, SourceContext};
 use futures::FutureExt;
 use model::graph::AckMode;
 use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::core::{Core, InboundLane};
 use crate::stage;
@@ -22,7 +23,8 @@ pub(crate) fn supervise(
     tokio::spawn(async move {
         let mut again = false;
         loop {
-            let task = tokio::spawn(run(again));
+            // It ends with whoever waits for it: a lane that is given up must not go on by itself.
+            let task = AbortOnDropHandle::new(tokio::spawn(run(again)));
             match task.await {
                 Ok(()) => break,
                 Err(error) => {

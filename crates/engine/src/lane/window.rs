@@ -156,6 +156,11 @@ impl<T: Row> Window<T> {
         self.rows.drain(..count).collect()
     }
 
+    /// Whether nothing waits, whatever is counted: counts of what is behind are estimates.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.behind.is_none()
+    }
+
     /// Rows waiting, in memory and behind it.
     pub(crate) fn depth(&self) -> u64 {
         self.rows.len() as u64 + self.behind_count

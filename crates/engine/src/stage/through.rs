@@ -36,7 +36,7 @@ pub(super) fn claim<'a>(core: &'a Core, answers: &[route::Answer]) -> Option<Cla
         }
         let lane = core.handlers.get(handler).filter(|lane| lane.pace.is_quick())?;
         let turn = lane.turn.try_lock().ok()?;
-        if lane.lane.depth() > 0 {
+        if !lane.lane.with(|window| window.is_empty()) {
             return None;
         }
         claims.insert(*handler, Claim { lane, _turn: turn });

@@ -332,7 +332,8 @@ impl Board for PostgresBoard {
     fn ask(&mut self, by: &str, to: Option<&str>) -> Result<bool, Error> {
         let sql = format!(
             "UPDATE holdfast.lease SET asked_by = $1, asked_to = $2, asked_at = {now}
-             WHERE lease_group = 0 AND NOT released AND expires_at > {now} RETURNING 1",
+             WHERE lease_group = 0 AND NOT released AND expires_at > {now} AND ($2::text IS NULL OR node <> $2)
+             RETURNING 1",
             now = now!()
         );
         Ok(self

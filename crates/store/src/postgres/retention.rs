@@ -74,8 +74,8 @@ fn retire_over(
     let now = shared.options.clock.now();
     let done = match findings.fate {
         Fate::Stay => Ok(Done::Kept),
-        Fate::Drop => change(shared, link, |link| {
-            drop_tables(link, term, number)?;
+        Fate::Drop => change(shared, link, term, |link| {
+            drop_tables(link, number)?;
             note(link, "dropped_at", number, now.0)
         })
         .map(|()| Done::Dropped(before)),
@@ -91,13 +91,23 @@ fn retire_over(
     Ok(Some(Retired { findings, done }))
 }
 
-/// A transaction that changes segments. Readers who looked at several while it ended look again.
+/// A transaction that changes segments, and proves the term when all is done: what proves it keeps the lease from being
+/// renewed until the transaction has ended. Readers who looked at several segments while it ended look again.
 fn change(
     shared: &Shared,
     link: &mut Link,
+    term: Term,
     work: impl FnOnce(&mut Link) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    link.transaction_ending(work, |commit| shared.revision.change(commit))
+    let proven = |link: &mut Link| {
+        work(link)?;
+        if leads(link, term, "FOR SHARE")? {
+            Ok(())
+        } else {
+            Err(not_leading())
+        }
+    };
+    link.transaction_ending(proven, |commit| shared.revision.change(commit))
 }
 
 /// Whether a term leads; with `FOR SHARE` nobody takes it from it before the transaction ends.
@@ -113,8 +123,8 @@ fn leads(link: &mut Link, term: Term, lock: &str) -> Result<bool, Error> {
     Ok(!found.is_empty())
 }
 
-/// Drops the tables once nobody reads them and the term is proven.
-fn drop_tables(link: &mut Link, term: Term, number: u32) -> Result<(), Error> {
+/// Drops the tables once nobody reads them.
+fn drop_tables(link: &mut Link, number: u32) -> Result<(), Error> {
     let doing = database("dropping a segment");
     let tables = segment::tables(number).collect::<Vec<_>>().join(", ");
     link.script("SET LOCAL lock_timeout = '2s'").map_err(&doing)?;
@@ -128,9 +138,6 @@ fn drop_tables(link: &mut Link, term: Term, number: u32) -> Result<(), Error> {
             }
             Err(error) => return Err(doing(error)),
         }
-    }
-    if !leads(link, term, "FOR SHARE")? {
-        return Err(not_leading());
     }
     link.script(format!("DROP TABLE {tables}")).map_err(&doing)
 }
@@ -155,7 +162,7 @@ fn shrink(
     let doing = database("copying what has to stay of a segment");
     let old = segment::prefix(number);
     let new = format!("holdfast.r{number:06}_");
-    change(shared, link, |link| {
+    change(shared, link, term, |link| {
         link.script(
             "CREATE TEMP TABLE stays (id bigint PRIMARY KEY) ON COMMIT DROP;
              CREATE TEMP TABLE letter (id bigint PRIMARY KEY) ON COMMIT DROP",
@@ -199,7 +206,7 @@ fn shrink(
             ))
             .map_err(&doing)?;
         }
-        drop_tables(link, term, number)?;
+        drop_tables(link, number)?;
         for table in tables() {
             link.script(format!("ALTER TABLE {new}{table} RENAME TO s{number:06}_{table}"))
                 .map_err(&doing)?;

@@ -33,6 +33,8 @@ use crate::{CommitError, Error, Receipt};
 
 /// After a failed attempt to connect, calls are refused without another one for this long.
 const CONNECT_PAUSE: Duration = Duration::from_millis(200);
+/// Attempts to begin to lead, beyond the first, while the database cannot be reached.
+const LEAD_RETRIES: usize = 10;
 /// After a failed rotation the next attempt waits this long, in microseconds.
 const ROTATION_RETRY_MICROS: i64 = 5_000_000;
 /// Times that a batch is written anew: somebody had the shard's row locked, or the connection was lost.
@@ -186,11 +188,17 @@ impl Writer {
         });
         self.claimed = false;
         self.next_number = 1;
-        let ready = match self.ready() {
-            // Whoever took the lease ended the sessions of older terms, of which this may have been one.
-            Err(CommitError::Unavailable(_)) => self.ready(),
-            other => other,
-        };
+        // A connection that lay idle for days may lead nowhere, or to a server that was replaced meanwhile.
+        self.link = None;
+        self.away = None;
+        let mut ready = self.ready();
+        for _ in 0..LEAD_RETRIES {
+            if !matches!(ready, Err(CommitError::Unavailable(_))) {
+                break;
+            }
+            std::thread::sleep(CONNECT_PAUSE);
+            ready = self.ready();
+        }
         if let Err(end) = ready {
             self.lead = None;
             return Err(Error::Refused(reason(&end)));

@@ -55,7 +55,9 @@ pub(super) async fn run(serving: Serving) -> anyhow::Result<ExitCode> {
                 let begun = std::time::Instant::now();
                 let promoted = tokio::select! {
                     promoted = Node::lead(settings.clone(), project.clone(), opened, Leadership::Given(term)) => promoted,
-                    () = fenced(roles.clone()) => continue,
+                    // In the branch itself: what is dropped for it could wait for the database.
+                    never = end_when_fenced(roles.clone()) => never,
+                    () = async { ends.any().await; cluster.leave(); std::future::pending().await } => continue,
                 };
                 match promoted {
                     Ok(leading) => {
@@ -73,7 +75,10 @@ pub(super) async fn run(serving: Serving) -> anyhow::Result<ExitCode> {
             Role::SteppingDown(_) => {
                 if let Some(leading) = node.take() {
                     cluster.fit(Some("it stopped leading a moment ago".to_owned()));
-                    leading.make_room().await;
+                    tokio::select! {
+                        _ = leading.make_room() => {}
+                        never = end_when_fenced(roles.clone()) => never,
+                    }
                     seat.vacate();
                 }
                 cluster.stopped();
@@ -128,6 +133,13 @@ pub(super) async fn run(serving: Serving) -> anyhow::Result<ExitCode> {
 async fn end_fenced() -> ! {
     tokio::time::sleep(LAST_WORDS).await; // sockets close on their own tasks
     std::process::exit(FENCED.into())
+}
+
+/// Ends the process once the node must not lead any more.
+async fn end_when_fenced(roles: watch::Receiver<Role>) -> ! {
+    fenced(roles).await;
+    tracing::error!("this node lost the lease and ends; started again it is a standby");
+    end_fenced().await
 }
 
 /// Joins the cluster as a standby.
