@@ -207,7 +207,11 @@ fn who_may_not_lead_does_not() {
             let mut lease = site.row.look(site.now, P.ttl);
             lease.fingerprint = Some("another".to_owned());
             site.machine.looked(site.now, site.now, Some(lease.clone()));
-            assert!(site.machine.reason_against().is_some_and(|reason| reason.contains("watched")));
+            assert!(
+                site.machine
+                    .reason_against()
+                    .is_some_and(|reason| reason.contains("watched"))
+            );
             site.now = site.now + P.ttl;
             site.machine.looked(site.now, site.now, Some(lease));
             assert!(matches!(site.machine.next(site.now), Do::Wait(_)));
