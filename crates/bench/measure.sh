@@ -7,6 +7,8 @@
 #
 # HOLDFAST_STORE__BACKEND=postgres and HOLDFAST_STORE__URL measure a node on a database server that runs already.
 #
+# UNRECORDED=8 lets each outbound have so many deliveries whose outcome is not durable yet (1 unless given).
+#
 # HOLD=1 holds every outbound until all messages are acknowledged, and releases them then: what a backlog costs, and
 # whether it drains in order (add `--quiet 1h`: the judge must wait for it).
 #
@@ -22,7 +24,7 @@ cp -r crates/bench/site "$work/site"
 chmod -R go-w "$work/site"
 inbound=$(seq -s, 21000 $((21000 + lanes - 1)))
 sink=$(seq -s, 22000 $((22000 + lanes - 1)))
-printf 'inbound_ports = "%s"\noutbound_ports = "%s"\nwork = "edit"\n' "$inbound" "$sink" >"$work/site/environments/dev.toml"
+printf 'inbound_ports = "%s"\noutbound_ports = "%s"\nwork = "edit"\nunrecorded = %s\n' "$inbound" "$sink" "${UNRECORDED:-1}" >"$work/site/environments/dev.toml"
 "$holdfast" serve --config "$work/site" --env dev --data "$work/data" --api 127.0.0.1:20999 --log warn 2>"$work/log" &
 node=$!
 trap 'kill "$node" "${watch:-}" "${releaser:-}" 2>/dev/null || true; wait "$node" 2>/dev/null || true; rm -rf "$work"' EXIT

@@ -11,7 +11,7 @@ use model::lease::Term;
 use model::{Clock, NameId};
 use parking_lot::Mutex;
 use script::Program;
-use store::{CommitError, Receipt, Store, Unit};
+use store::{Begin, CommitError, Receipt, Store, Unit};
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
@@ -172,11 +172,20 @@ impl Core {
     /// write. Order among the units is kept: those of one call share one transaction, so a store that
     /// cannot write takes none of them, and all are submitted again together.
     pub(crate) async fn write(&self, units: Vec<Unit>) -> Result<Vec<Result<Receipt, String>>, Stopping> {
+        self.write_by(Begin::AtOnce, units).await
+    }
+
+    /// [`write`](Core::write), saying how soon it has to be durable.
+    pub(crate) async fn write_by(
+        &self,
+        begin: Begin,
+        units: Vec<Unit>,
+    ) -> Result<Vec<Result<Receipt, String>>, Stopping> {
         let mut results: Vec<Option<Result<Receipt, String>>> = vec![None; units.len()];
         let mut open: Vec<usize> = (0..units.len()).collect();
         while !open.is_empty() {
             let batch = open.iter().map(|index| units[*index].clone()).collect();
-            let answers = self.store.submit(self.term, batch).await;
+            let answers = self.store.submit_by(begin, self.term, batch).await;
             self.storing.note(&answers);
             let mut again = Vec::new();
             for (index, answer) in open.into_iter().zip(answers) {

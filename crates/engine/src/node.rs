@@ -16,14 +16,13 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::Budget;
 use crate::core::Core;
 use crate::finaliser::Finaliser;
-use crate::lane::schedule::Schedule;
 use crate::names::Names;
 use crate::project::Project;
 use crate::recovery::{apply_desired, recover};
 use crate::settings::Settings;
 use crate::stage;
 use crate::supervision::{bind, run_source, supervise};
-use crate::wiring::{handler_lanes, inbound_lanes, make_sinks, make_sources, outbound_lanes};
+use crate::wiring::{handler_lanes, inbound_lanes, make_sinks, make_sources, outbound_lanes, schedule_of};
 
 /// Where the right to write comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,8 +237,7 @@ impl Node {
                 move |again| {
                     if again {
                         lane.lane.with(|window| window.restart());
-                        *lane.schedule.lock() =
-                            Schedule::new(declared.ordering.clone(), declared.concurrency);
+                        *lane.schedule.lock() = schedule_of(&declared);
                     }
                     let sink = sink.another();
                     stage::outbound::run(Arc::clone(&core), Arc::clone(&lane), Arc::clone(&declared), sink)

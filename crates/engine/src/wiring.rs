@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use connectors::{Sink, Source, Status};
 use model::NameId;
-use model::graph::Ordering;
+use model::graph::{Ordering, Outbound};
 use parking_lot::Mutex;
 use store::NameKind;
 use tokio_util::sync::CancellationToken;
@@ -66,6 +66,15 @@ pub(crate) fn handler_lanes(
     lanes.collect()
 }
 
+/// An empty schedule as an outbound declares it.
+pub(crate) fn schedule_of(outbound: &Outbound) -> Schedule {
+    Schedule::new(
+        outbound.ordering.clone(),
+        outbound.concurrency,
+        outbound.unrecorded,
+    )
+}
+
 pub(crate) fn outbound_lanes(
     project: &Project,
     names: &Names,
@@ -82,7 +91,7 @@ pub(crate) fn outbound_lanes(
             name: outbound.name.as_str().into(),
             lane: Lane::new(rows),
             fetch: Fetch::default(),
-            schedule: Mutex::new(Schedule::new(outbound.ordering.clone(), outbound.concurrency)),
+            schedule: Mutex::new(schedule_of(outbound)),
             counters: Counters::new(&outbound.name),
             took: metrics::histogram!("holdfast_delivery_seconds", "name" => outbound.name.clone()),
             control: Control::default(),

@@ -64,6 +64,9 @@ pub struct Outbound {
     pub ordering: Ordering,
     /// How many sends may be in flight (partitions of a keyed order, or sends of an unordered one).
     pub concurrency: u32,
+    /// Of a strict FIFO lane: deliveries that the store may not know of yet, the one in flight included. So many may be
+    /// repeated after a crash.
+    pub unrecorded: u32,
     /// What happens after a failed attempt.
     pub retry: Retry,
     /// What an internal error (not the partner's) does to the lane.

@@ -84,6 +84,7 @@ def outbound(
     ordering: Literal["fifo", "unordered", "priority", "lifo"] = "fifo",
     partition: str | None = None,
     concurrency: int = ...,
+    unrecorded: int = 1,
     retry: Retry = ...,
     on_error: Literal["continue", "stop"] = "continue",
     reply_to: str | None = None,

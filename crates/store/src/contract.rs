@@ -2,7 +2,8 @@
 //!
 //! **Units.** The engine hands over [`Unit`]s. All entries of one unit become durable together or not
 //! at all. Many units of many lanes share one transaction (grouped commit): a transaction starts as
-//! soon as the previous one returned, no timer waits.
+//! soon as the previous one returned. Only while transactions are full anyway does one wait a moment for more
+//! ([`Begin::Soon`]).
 //!
 //! **Order.** `submit` enqueues at the call, in call order, without waiting. Row numbers are assigned
 //! by the store while it builds a transaction, so number order = commit order = submit order. A row of
@@ -38,6 +39,17 @@ use crate::views::{
     DeadLetter, DeadLetterFilter, Leader, MessageDetail, MessageFilter, OpenMessage, OpenRouted, OpenSend,
     Page, Summary,
 };
+
+/// When the transaction of a call's units begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Begin {
+    /// As soon as the one before has ended: something stands still until it is durable.
+    #[default]
+    AtOnce,
+    /// The same, unless transactions carry many units lately: then at least a millisecond lies between the beginnings
+    /// of two, and more units share one flush of the disk.
+    Soon,
+}
 
 /// Why a unit was not committed. Retry loops match on this only.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -126,7 +138,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// Enqueues units at once, in order, and resolves when their transaction(s) ended. Dropping the
     /// future does not undo anything.
-    fn submit(&self, term: Term, units: Vec<Unit>) -> BoxFuture<'static, Vec<Result<Receipt, CommitError>>>;
+    fn submit_by(
+        &self,
+        begin: Begin,
+        term: Term,
+        units: Vec<Unit>,
+    ) -> BoxFuture<'static, Vec<Result<Receipt, CommitError>>>;
+
+    /// [`submit_by`](Store::submit_by), to begin at once.
+    fn submit(&self, term: Term, units: Vec<Unit>) -> BoxFuture<'static, Vec<Result<Receipt, CommitError>>> {
+        self.submit_by(Begin::AtOnce, term, units)
+    }
 
     /// Recovery: messages whose disposition is not final, in number order, `id > after`, at most `limit`.
     async fn open_messages(&self, after: MessageId, limit: usize) -> Result<Vec<OpenMessage>, Error>;

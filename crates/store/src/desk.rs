@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use model::{NameId, Term};
@@ -14,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::packing::Packed;
-use crate::{CommitError, Desired, Error, NameKind, Receipt, Unit};
+use crate::{Begin, CommitError, Desired, Error, NameKind, Receipt, Unit};
 
 /// What the calls ask of the writer.
 pub(crate) enum Command {
@@ -31,6 +32,7 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// The units of one call.
 pub(crate) struct Job {
+    pub(crate) begin: Begin,
     pub(crate) term: Term,
     pub(crate) units: Vec<Packed>,
     pub(crate) reply: oneshot::Sender<Answers>,
@@ -42,9 +44,16 @@ pub(crate) type Answers = Vec<Result<Receipt, CommitError>>;
 const BATCH_UNITS_MAX: usize = 1_000;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
+/// At least this lies between the beginnings of two transactions that nobody stands still for...
+const GATHER: Duration = Duration::from_millis(1);
+/// ... while they carry at least as many units as this: with fewer there is little to gain by waiting.
+const GATHER_UNITS: usize = 8;
+
 /// The callers' side of the queue. Dropping it waits until the writer has ended.
 pub(crate) struct Desk {
     commands: Option<Sender<Command>>,
+    /// Woken when it waits for more and something cannot.
+    thread: Thread,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// Set once the writer has ended in order: nothing that it did not answer was written.
     closed: Arc<AtomicBool>,
@@ -61,6 +70,7 @@ impl Desk {
     ) -> Desk {
         Desk {
             commands: Some(commands),
+            thread: writer.thread().clone(),
             writer: Mutex::new(Some(writer)),
             closed,
             compress,
@@ -77,7 +87,7 @@ impl Desk {
     }
 
     /// Queues units at once; the future only waits for the answers.
-    pub(crate) fn submit(&self, term: Term, units: Vec<Unit>) -> BoxFuture<'static, Answers> {
+    pub(crate) fn submit(&self, begin: Begin, term: Term, units: Vec<Unit>) -> BoxFuture<'static, Answers> {
         let count = units.len();
         // On the caller's thread: the writer's is the one that everybody waits for.
         let units = units
@@ -86,11 +96,19 @@ impl Desk {
             .collect();
         let (reply, answer) = oneshot::channel();
         // The queue is entered here, not when the future is first polled: call order is row order.
-        let job = Command::Submit(Job { term, units, reply });
+        let job = Command::Submit(Job {
+            begin,
+            term,
+            units,
+            reply,
+        });
         let queued = self
             .commands
             .as_ref()
             .is_some_and(|commands| commands.send(job).is_ok());
+        if begin == Begin::AtOnce {
+            self.thread.unpark();
+        }
         let closed = Arc::clone(&self.closed);
         Box::pin(async move {
             match answer.await {
@@ -115,27 +133,68 @@ impl Drop for Desk {
     }
 }
 
-/// What is queued behind `first`, up to the bounds of one transaction, and the command that ended it.
-pub(crate) fn gather(first: Job, commands: &Receiver<Command>) -> (Vec<Job>, Option<Command>) {
-    let size = |job: &Job| {
-        (
-            job.units.len(),
-            job.units.iter().map(Packed::weight).sum::<usize>(),
-        )
-    };
-    let (mut units, mut bytes) = size(&first);
-    let mut jobs = vec![first];
-    while units < BATCH_UNITS_MAX && bytes < BATCH_BYTES_MAX {
-        match commands.try_recv() {
-            Ok(Command::Submit(job)) => {
-                let (more_units, more_bytes) = size(&job);
-                units += more_units;
-                bytes += more_bytes;
-                jobs.push(job);
-            }
-            Ok(other) => return (jobs, Some(other)),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-        }
+/// How the writer gathers calls into transactions.
+#[derive(Default)]
+pub(crate) struct Gathering {
+    /// When the last transaction began, and how many units it carried.
+    begun: Option<Instant>,
+    units: usize,
+}
+
+/// The calls of one transaction, and what they add up to.
+#[derive(Default)]
+struct Gathered {
+    jobs: Vec<Job>,
+    units: usize,
+    bytes: usize,
+    /// Somebody stands still until it is durable.
+    pressing: bool,
+    /// Another command came, which these calls go before.
+    end: Option<Command>,
+}
+
+impl Gathered {
+    fn add(&mut self, job: Job) {
+        self.units += job.units.len();
+        self.bytes += job.units.iter().map(Packed::weight).sum::<usize>();
+        self.pressing |= job.begin == Begin::AtOnce;
+        self.jobs.push(job);
     }
-    (jobs, None)
+
+    /// Takes what is queued; false when nothing more may join.
+    fn take(&mut self, commands: &Receiver<Command>) -> bool {
+        while self.units < BATCH_UNITS_MAX && self.bytes < BATCH_BYTES_MAX {
+            match commands.try_recv() {
+                Ok(Command::Submit(job)) => self.add(job),
+                Ok(other) => {
+                    self.end = Some(other);
+                    return false;
+                }
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+        false
+    }
+}
+
+impl Gathering {
+    /// What goes into one transaction with `first`, within its bounds, and the command that ended it. Called on the
+    /// writer's thread.
+    pub(crate) fn gather(&mut self, first: Job, commands: &Receiver<Command>) -> (Vec<Job>, Option<Command>) {
+        let mut gathered = Gathered::default();
+        gathered.add(first);
+        let not_before = self.begun.filter(|_| self.units >= GATHER_UNITS);
+        let not_before = not_before.map_or_else(Instant::now, |begun| begun + GATHER);
+        while gathered.take(commands) && !gathered.pressing {
+            let left = not_before.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            // Calls that can wait leave it asleep; one that cannot wakes it.
+            std::thread::park_timeout(left);
+        }
+        (self.begun, self.units) = (Some(Instant::now()), gathered.units);
+        (gathered.jobs, gathered.end)
+    }
 }

@@ -22,7 +22,7 @@ pub mod sqlite;
 mod tally;
 pub mod views;
 
-pub use contract::{Census, CommitError, Desired, Error, NameKind, Store, WorkMessage};
+pub use contract::{Begin, Census, CommitError, Desired, Error, NameKind, Store, WorkMessage};
 pub use keys::{Key, Keys};
 pub use rows::{Entry, Receipt, Unit};
 pub use segments::retention::{Done, Fate, Findings, RetentionRules, Retired, SegmentInfo};

@@ -47,6 +47,10 @@ pub(crate) struct Schedule {
     ordering: Ordering,
     concurrency: usize,
     in_flight: usize,
+    /// Strict FIFO only: deliveries whose outcome is on its way to the store, and how many there may be, the one in
+    /// flight included.
+    unrecorded: usize,
+    unrecorded_max: usize,
     /// All orderings but the partitioned one: what may leave, first in key order.
     ready: BTreeMap<(i64, i64), SendRow>,
     /// Sends whose retry time has not come; in a FIFO lane at most the head.
@@ -65,15 +69,18 @@ struct Key {
 }
 
 impl Schedule {
-    pub(crate) fn new(ordering: Ordering, concurrency: u32) -> Schedule {
-        let concurrency = match ordering {
-            Ordering::Fifo => 1,
-            _ => usize::try_from(concurrency.max(1)).unwrap_or(1),
+    pub(crate) fn new(ordering: Ordering, concurrency: u32, unrecorded: u32) -> Schedule {
+        let number = |number: u32| usize::try_from(number.max(1)).unwrap_or(1);
+        let (concurrency, unrecorded_max) = match ordering {
+            Ordering::Fifo => (1, number(unrecorded)),
+            _ => (number(concurrency), usize::MAX),
         };
         Schedule {
             ordering,
             concurrency,
             in_flight: 0,
+            unrecorded: 0,
+            unrecorded_max,
             ready: BTreeMap::new(),
             delayed: BTreeMap::new(),
             keys: HashMap::new(),
@@ -84,7 +91,7 @@ impl Schedule {
 
     /// Whether one more send may be in flight.
     pub(crate) fn has_room(&self) -> bool {
-        self.in_flight < self.concurrency
+        self.in_flight < self.concurrency && self.in_flight + self.unrecorded < self.unrecorded_max
     }
 
     /// Rows held here, in flight ones included.
@@ -92,9 +99,9 @@ impl Schedule {
         self.held.len()
     }
 
-    /// Sends in flight now.
+    /// Sends in flight now; one is until its outcome is durable.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight
+        self.in_flight + self.unrecorded
     }
 
     /// Adds a row; one that is already here is dropped.
@@ -135,7 +142,7 @@ impl Schedule {
     /// What to do now. Call again after each answer until it says wait or idle.
     pub(crate) fn next(&mut self, now: Timestamp) -> Next {
         self.wake_delayed(now);
-        if self.in_flight >= self.concurrency {
+        if !self.has_room() {
             return Next::Idle;
         }
         if let Some(row) = self.take_ready() {
@@ -201,7 +208,26 @@ impl Schedule {
         }
     }
 
-    /// A send in flight ended for good.
+    /// A send in flight was delivered, which is not durable yet. In a FIFO lane that allows for several of those
+    /// the next one may leave; in all others its place stays taken.
+    pub(crate) fn delivered(&mut self) {
+        if self.ordering == Ordering::Fifo {
+            self.in_flight = self.in_flight.saturating_sub(1);
+            self.unrecorded += 1;
+        }
+    }
+
+    /// That a send was [`delivered`](Schedule::delivered) is durable.
+    pub(crate) fn recorded(&mut self, id: SendId, partition: Option<&str>) {
+        if self.ordering == Ordering::Fifo {
+            self.unrecorded = self.unrecorded.saturating_sub(1);
+            self.held.remove(&id.raw());
+        } else {
+            self.done(id, partition);
+        }
+    }
+
+    /// A send in flight ended for good, undelivered.
     pub(crate) fn done(&mut self, id: SendId, partition: Option<&str>) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.held.remove(&id.raw());
@@ -316,7 +342,7 @@ mod tests {
     }
 
     fn order(ordering: Ordering, rows: Vec<SendRow>) -> Vec<i64> {
-        let mut schedule = Schedule::new(ordering, 1);
+        let mut schedule = Schedule::new(ordering, 1, 1);
         rows.into_iter().for_each(|row| schedule.push(row));
         let mut out = Vec::new();
         while let Next::Deliver(row) = schedule.next(Timestamp(0)) {
@@ -341,7 +367,7 @@ mod tests {
 
     #[test]
     fn the_head_of_a_fifo_lane_blocks_it_until_its_retry() {
-        let mut schedule = Schedule::new(Ordering::Fifo, 8);
+        let mut schedule = Schedule::new(Ordering::Fifo, 8, 1);
         schedule.push(row(1, 0, ""));
         schedule.push(row(2, 0, ""));
         let Next::Deliver(head) = schedule.next(Timestamp(0)) else {
@@ -360,12 +386,46 @@ mod tests {
     }
 
     #[test]
+    fn a_delivery_holds_a_fifo_lane_until_it_is_durable_unless_several_may_be_unrecorded() {
+        for (unrecorded, leaving) in [(1, 1), (3, 3)] {
+            let mut schedule = Schedule::new(Ordering::Fifo, 1, unrecorded);
+            (1..=5).for_each(|id| schedule.push(row(id, 0, "")));
+            let mut left = Vec::new();
+            while let Some(id) = next_id(&mut schedule, 0) {
+                assert_eq!(next_id(&mut schedule, 0), None, "one in flight only");
+                schedule.delivered();
+                left.push(id);
+            }
+            assert_eq!(left, (1..=leaving).collect::<Vec<_>>());
+            assert_eq!(schedule.in_flight(), left.len());
+            schedule.recorded(SendId(RowId(1)), None);
+            assert_eq!(next_id(&mut schedule, 0), Some(leaving + 1), "in order, one more");
+        }
+    }
+
+    #[test]
+    fn a_failed_send_blocks_its_fifo_lane_however_many_may_be_unrecorded() {
+        let mut schedule = Schedule::new(Ordering::Fifo, 1, 8);
+        (1..=3).for_each(|id| schedule.push(row(id, 0, "")));
+        assert_eq!(next_id(&mut schedule, 0), Some(1));
+        schedule.delivered();
+        let Next::Deliver(second) = schedule.next(Timestamp(0)) else {
+            panic!("second")
+        };
+        schedule.again(second, Timestamp(50));
+        schedule.recorded(SendId(RowId(1)), None);
+        assert_eq!(next_id(&mut schedule, 10), None);
+        assert_eq!(next_id(&mut schedule, 50), Some(2));
+    }
+
+    #[test]
     fn keys_run_in_parallel_and_each_keeps_its_order() {
         let mut schedule = Schedule::new(
             Ordering::Partitioned {
                 path: "PID-3.1".into(),
             },
             8,
+            1,
         );
         for (id, key) in [(1, "a"), (2, "a"), (3, "b"), (4, "c")] {
             schedule.push(row(id, 0, key));
@@ -386,7 +446,7 @@ mod tests {
 
     #[test]
     fn a_failed_send_of_an_unordered_lane_blocks_nothing() {
-        let mut schedule = Schedule::new(Ordering::Unordered, 1);
+        let mut schedule = Schedule::new(Ordering::Unordered, 1, 1);
         schedule.push(row(1, 0, ""));
         schedule.push(row(2, 0, ""));
         let Next::Deliver(first) = schedule.next(Timestamp(0)) else {
@@ -398,7 +458,7 @@ mod tests {
 
     #[test]
     fn a_stuck_head_can_be_taken_out() {
-        let mut schedule = Schedule::new(Ordering::Fifo, 1);
+        let mut schedule = Schedule::new(Ordering::Fifo, 1, 1);
         schedule.push(row(1, 0, ""));
         schedule.push(row(2, 0, ""));
         let Next::Deliver(head) = schedule.next(Timestamp(0)) else {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use model::{Body, MessageId, NameId, RowId, SendId, Stage};
 use store::rows::{Entry, HandledResult, NewDeadLetter, NewHandled, NewMessage, NewSend, Unit};
-use store::{Keys, NameKind};
+use store::{Begin, Keys, NameKind};
 
 use super::route::log_entries;
 use super::{HandlerRow, Work, key, keys, refill, works};
@@ -71,7 +71,7 @@ async fn turn(core: &Arc<Core>, handler: &HandlerLane) -> Result<bool, Stopping>
     let answers = transform(core, handler, work).await;
     let begun = core.stages.took(Step::Transform, begun, answers.len());
     let units = answers.iter().map(|answer| answer.unit(handler.id)).collect();
-    let receipts = core.write(units).await?;
+    let receipts = core.write_by(Begin::Soon, units).await?;
     let durable = core.stages.took(Step::TransformCommit, begun, answers.len());
     let mut outgoing = Outgoing::new(durable);
     for (answer, receipt) in answers.into_iter().zip(receipts) {

@@ -9,8 +9,8 @@ use connectors::{Accepted, Fault, Intake, Received, Refused, Verdict};
 use formats::hl7;
 use model::graph::Format;
 use model::{Body, Disposition, MessageId, RowId};
-use store::Keys;
 use store::rows::{Entry, EventKind, NewDisposition, NewEvent, NewMessage, Receipt, Unit};
+use store::{Begin, Keys};
 use tokio::sync::oneshot;
 
 use super::keys::{self, KeyPath};
@@ -154,7 +154,7 @@ impl Door {
         let count = prepared.len();
         let units = prepared.iter().map(Prepared::unit).collect();
         let begun = Instant::now();
-        let committed = self.core.store.submit(self.core.term, units);
+        let committed = self.core.store.submit_by(Begin::Soon, self.core.term, units);
         let (answer, answered) = oneshot::channel();
         let door = Door {
             core: Arc::clone(&self.core),

@@ -2,10 +2,12 @@
 //! what may be retried.
 //!
 //! A send is finished only when its outcome is durable; until then it counts as in flight, so a FIFO
-//! lane has at most one delivery that the store does not know of.
+//! lane has at most one delivery that the store does not know of, or as many as its declaration allows (`unrecorded`).
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use connectors::{DeliverError, Delivered, Delivery, FailureClass, Sink};
@@ -13,8 +15,8 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use model::graph::{OnError, Outbound};
 use model::{Body, MessageId, SendId, Stage, Timestamp};
-use store::NameKind;
 use store::rows::{Entry, EventKind, NewDeadLetter, NewEvent, NewMessage, NewOutcome, OutcomeResult, Unit};
+use store::{Begin, NameKind};
 
 use super::refill;
 use crate::core::{Core, OutboundLane, Stopping};
@@ -67,8 +69,9 @@ pub(crate) async fn run(
 ) {
     let mut sinks = vec![first];
     let mut flights = FuturesUnordered::new();
+    let mut records = FuturesUnordered::new();
     loop {
-        if core.stopping.is_cancelled() && flights.is_empty() {
+        if core.stopping.is_cancelled() && flights.is_empty() && records.is_empty() {
             break;
         }
         let pause = match fill(&core, &lane).await {
@@ -80,10 +83,21 @@ pub(crate) async fn run(
             () = lane.lane.woken() => {}
             () = lane.control.changed.notified() => {}
             () = tokio::time::sleep(pause), if pause != Duration::MAX => {}
-            Some((sink, ended)) = flights.next(), if !flights.is_empty() => {
+            Some((sink, landed)) = flights.next(), if !flights.is_empty() => {
                 sinks.push(sink);
-                land(&core, &lane, ended);
+                match landed {
+                    Landed::Ended(ended) => book(&core, &lane, ended),
+                    Landed::Delivered(delivered) => {
+                        let mut record = record(&core, &lane, &declared, delivered);
+                        // Submitted now: outcomes become durable in the order of the deliveries.
+                        match futures::poll!(&mut record) {
+                            Poll::Ready(ended) => book(&core, &lane, ended),
+                            Poll::Pending => records.push(record),
+                        }
+                    }
+                }
             }
+            Some(ended) = records.next(), if !records.is_empty() => book(&core, &lane, ended),
         }
     }
     for mut sink in sinks {
@@ -126,7 +140,8 @@ impl From<store::views::OpenSend> for SendRow {
     }
 }
 
-type Flight = std::pin::Pin<Box<dyn Future<Output = (Box<dyn Sink>, Ended)> + Send>>;
+type Flight = Pin<Box<dyn Future<Output = (Box<dyn Sink>, Landed)> + Send>>;
+type Record = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
 /// Starts as many deliveries as the schedule allows now; how long to sleep until it may allow more.
 async fn start_flights(
@@ -197,7 +212,21 @@ async fn with_body(core: &Core, lane: &OutboundLane, mut row: SendRow) -> Result
     Ok(row)
 }
 
-/// How a flight ended, once that is durable.
+/// What became of a flight.
+enum Landed {
+    /// The partner took it; the store does not know yet.
+    Delivered(Answered),
+    Ended(Ended),
+}
+
+/// A delivery, before its outcome is durable.
+struct Answered {
+    row: SendRow,
+    delivered: Delivered,
+    at: Instant,
+}
+
+/// How a send ended, once that is durable.
 enum Ended {
     Finished {
         row: SendRow,
@@ -240,18 +269,18 @@ impl Why {
     }
 }
 
-/// One delivery and the record of its outcome.
+/// One delivery, and the record of its failure if it fails.
 async fn fly(
     core: Arc<Core>,
     lane: Arc<OutboundLane>,
     declared: Arc<Outbound>,
     mut sink: Box<dyn Sink>,
     mut row: SendRow,
-) -> (Box<dyn Sink>, Ended) {
+) -> (Box<dyn Sink>, Landed) {
     let Some(body) = row.body.as_deref().cloned() else {
         let reason = "its bytes are no longer in the store".to_owned();
         let ended = die(&core, &lane, row, reason, None).await;
-        return (sink, ended.unwrap_or(Ended::Abandoned));
+        return (sink, Landed::Ended(ended.unwrap_or(Ended::Abandoned)));
     };
     let delivery = Delivery {
         send: row.id,
@@ -281,22 +310,45 @@ async fn fly(
     row.attempts += 1;
     let ended = match result {
         Ok(delivered) => {
-            let answered = core.stages.took(Step::Send, started, 1);
-            let done = deliver_done(&core, &lane, &declared, row, delivered).await;
-            core.stages.took(Step::OutcomeCommit, answered, 1);
-            done
+            let at = core.stages.took(Step::Send, started, 1);
+            return (sink, Landed::Delivered(Answered { row, delivered, at }));
         }
         Err(error) => deliver_failed(&core, &lane, &declared, row, error).await,
     };
-    (sink, ended.unwrap_or(Ended::Abandoned))
+    (sink, Landed::Ended(ended.unwrap_or(Ended::Abandoned)))
+}
+
+/// The record of a delivery.
+fn record(
+    core: &Arc<Core>,
+    lane: &Arc<OutboundLane>,
+    declared: &Arc<Outbound>,
+    answered: Answered,
+) -> Record {
+    let begin = {
+        let mut schedule = lane.schedule.lock();
+        schedule.delivered();
+        if schedule.has_room() {
+            Begin::Soon
+        } else {
+            Begin::AtOnce
+        }
+    };
+    let (core, lane, declared) = (Arc::clone(core), Arc::clone(lane), Arc::clone(declared));
+    Box::pin(async move {
+        let at = answered.at;
+        let ended = deliver_done(&core, &lane, &declared, answered, begin).await;
+        core.stages.took(Step::OutcomeCommit, at, 1);
+        ended.unwrap_or(Ended::Abandoned)
+    })
 }
 
 async fn deliver_done(
     core: &Core,
     lane: &OutboundLane,
     declared: &Outbound,
-    row: SendRow,
-    delivered: Delivered,
+    Answered { row, delivered, .. }: Answered,
+    begin: Begin,
 ) -> Result<Ended, Stopping> {
     let feeds_back = declared
         .reply_to
@@ -313,7 +365,7 @@ async fn deliver_done(
         reply: delivered.reply,
     })];
     entries.extend(derived.clone().map(Entry::Message));
-    let receipt = match core.write(vec![Unit { entries }]).await?.pop() {
+    let receipt = match core.write_by(begin, vec![Unit { entries }]).await?.pop() {
         Some(Ok(receipt)) => receipt,
         // The reply itself was refused: the delivery happened and is recorded without it.
         _ => {
@@ -421,15 +473,21 @@ async fn die(
     })
 }
 
-/// Books a flight that ended.
-fn land(core: &Core, lane: &OutboundLane, ended: Ended) {
+/// Books a send that ended.
+fn book(core: &Core, lane: &OutboundLane, ended: Ended) {
     match ended {
         Ended::Finished {
             row,
             happened,
             derived,
         } => {
-            lane.schedule.lock().done(row.id, row.partition.as_deref());
+            {
+                let (mut schedule, partition) = (lane.schedule.lock(), row.partition.as_deref());
+                match happened {
+                    Happened::Delivered => schedule.recorded(row.id, partition),
+                    _ => schedule.done(row.id, partition),
+                }
+            }
             if lane.control.waiting.lock().take().is_some() && matches!(happened, Happened::Delivered) {
                 tracing::info!(connection = %lane.name, "deliveries go on");
             }

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use model::graph::Format;
 use model::{MessageId, NameId, RowId, Stage};
-use store::NameKind;
 use store::rows::{Entry, EventKind, NewDeadLetter, NewEvent, NewRouted, Unit};
+use store::{Begin, NameKind};
 
 use super::{HandlerRow, IngressRow, Work, refill, through, works};
 use crate::core::{Core, InboundLane, Stopping};
@@ -90,7 +90,7 @@ pub(super) async fn hand_over(
 ) -> Result<(), Stopping> {
     let begun = Instant::now();
     let units = answers.iter().map(|answer| answer.unit(inbound.id)).collect();
-    let receipts = core.write(units).await?;
+    let receipts = core.write_by(Begin::Soon, units).await?;
     let durable = core.stages.took(Step::RouteCommit, begun, answers.len());
     for (answer, receipt) in answers.into_iter().zip(receipts) {
         match receipt {

@@ -21,6 +21,8 @@ pub(crate) const RETRY_POSITIONAL: [&str; 1] = ["max_attempts"];
 /// How many sends may be in flight when the order allows more than one and nothing is said.
 const CONCURRENCY_DEFAULT: u32 = 16;
 const CONCURRENCY_MAX: i64 = 4_096;
+/// Deliveries of a strict FIFO lane that may be repeated after a crash, at most.
+const UNRECORDED_MAX: i64 = 64;
 
 /// Declares an inbound.
 pub(crate) fn inbound(arguments: &Arguments, specs: &[Spec], registry: &mut Registry) {
@@ -115,6 +117,27 @@ pub(crate) fn outbound(arguments: &Arguments, specs: &[Spec], registry: &mut Reg
         None if several => CONCURRENCY_DEFAULT,
         None => 1,
     };
+    let unrecorded = match taker.integer("unrecorded", 1..=UNRECORDED_MAX) {
+        Some(number) => {
+            if number > 1
+                && ordering != Ordering::Fifo
+                && let Some(argument) = taker.take("unrecorded")
+            {
+                taker.report(
+                    Problem::error(
+                        "wrong-value",
+                        "`unrecorded` above 1 is for outbounds in strict order".to_owned(),
+                    )
+                    .at(argument.span.clone())
+                    .suggest(
+                        "leave it out: `concurrency` says how many sends of this outbound are in flight",
+                    ),
+                );
+            }
+            u32::try_from(number).unwrap_or(1)
+        }
+        None => 1,
+    };
     let retry_argument = taker.take("retry");
     let on_error = match taker.choice("on_error", &["continue", "stop"]) {
         "stop" => OnError::Stop,
@@ -144,6 +167,7 @@ pub(crate) fn outbound(arguments: &Arguments, specs: &[Spec], registry: &mut Reg
             connector: call.unwrap_or_else(|| broken(arguments)),
             ordering,
             concurrency,
+            unrecorded,
             retry,
             on_error,
             reply_to: reply_to.map(|(text, _)| text.to_owned()),

@@ -25,7 +25,7 @@ use super::notice::Warnings;
 use super::settle::Settled;
 use super::store::Shared;
 use super::{control, segment};
-use crate::desk::{Answers, Command, Job, gather};
+use crate::desk::{Answers, Command, Gathering, Job};
 use crate::outage::Outage;
 use crate::packing::Packed;
 use crate::tally::report;
@@ -103,10 +103,11 @@ impl Writer {
 
     /// Runs until every sender is gone or a close was asked for.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        let mut gathering = Gathering::default();
         while let Some(command) = self.deferred.pop_front().or_else(|| commands.recv().ok()) {
             match command {
                 Command::Submit(first) => {
-                    let (jobs, next) = gather(first, commands);
+                    let (jobs, next) = gathering.gather(first, commands);
                     self.deferred.extend(next);
                     self.commit(jobs, commands);
                 }

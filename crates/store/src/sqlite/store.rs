@@ -22,7 +22,7 @@ use crate::views::{
     DeadLetter, DeadLetterFilter, Leader, MessageDetail, MessageFilter, OpenMessage, OpenRouted, OpenSend,
     Page, Summary,
 };
-use crate::{Census, Desired, Error, NameKind, Store, Unit, WorkMessage};
+use crate::{Begin, Census, Desired, Error, NameKind, Store, Unit, WorkMessage};
 
 /// What the writer, the keeper and the readers share.
 pub(super) struct Shared {
@@ -176,8 +176,8 @@ impl Store for SqliteStore {
             .await
     }
 
-    fn submit(&self, term: Term, units: Vec<Unit>) -> BoxFuture<'static, Answers> {
-        self.desk.submit(term, units)
+    fn submit_by(&self, begin: Begin, term: Term, units: Vec<Unit>) -> BoxFuture<'static, Answers> {
+        self.desk.submit(begin, term, units)
     }
 
     async fn open_messages(&self, after: MessageId, limit: usize) -> Result<Vec<OpenMessage>, Error> {

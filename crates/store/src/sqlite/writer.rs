@@ -19,7 +19,7 @@ use super::fault::{self, database};
 use super::keeper::Task;
 use super::segment;
 use super::store::Shared;
-use crate::desk::{Answers, Command, Job, gather};
+use crate::desk::{Answers, Command, Gathering, Job};
 use crate::outage::Outage;
 use crate::packing::Packed;
 use crate::segments::catalog::Segment;
@@ -72,11 +72,12 @@ struct Written {
 impl Writer {
     /// Runs until every sender is gone or a close was asked for.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        let mut gathering = Gathering::default();
         let mut put_back = None;
         while let Some(command) = put_back.take().or_else(|| commands.recv().ok()) {
             match command {
                 Command::Submit(first) => {
-                    let (jobs, next) = gather(first, commands);
+                    let (jobs, next) = gathering.gather(first, commands);
                     put_back = next;
                     self.commit(jobs);
                 }
