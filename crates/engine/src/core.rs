@@ -14,6 +14,7 @@ use script::Program;
 use store::{Begin, CommitError, Receipt, Store, Unit};
 use tokio_util::sync::CancellationToken;
 
+use crate::balance::Balance;
 use crate::budget::Budget;
 use crate::counters::Counters;
 use crate::finaliser::Finaliser;
@@ -42,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) finaliser: Finaliser,
     pub(crate) budget: Arc<Budget>,
+    /// Holds intake back while delivery cannot follow it.
+    pub(crate) balance: Balance,
     pub(crate) stages: Stages,
     pub(crate) inbounds: HashMap<NameId, Arc<InboundLane>>,
     pub(crate) handlers: HashMap<NameId, Arc<HandlerLane>>,

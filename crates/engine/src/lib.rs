@@ -1,6 +1,7 @@
 //! The graph and its life: settings, wiring, lanes, stages, retry, disposition, supervision, operator
 //! commands. Knows no SQL, no socket and no Starlark; those stand behind `store`, `connectors`, `script`.
 
+mod balance;
 mod budget;
 mod core;
 mod counters;

@@ -13,6 +13,7 @@ use store::{NameKind, Store};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::balance::Balance;
 use crate::budget::Budget;
 use crate::core::Core;
 use crate::finaliser::Finaliser;
@@ -115,6 +116,7 @@ impl Node {
             clock: Arc::new(SystemClock),
             finaliser,
             budget: Budget::new(settings.engine.memory_mb << 20),
+            balance: Balance::default(),
             stages: crate::stages::Stages::default(),
             orphans: Mutex::default(),
             orphan_skips: tokio::sync::Mutex::default(),
@@ -147,6 +149,7 @@ impl Node {
         node.spawn_lanes(sinks);
         node.spawn_sources(sources).await;
         node.spawn_retention();
+        node.spawn_balance();
         node.ready.store(true, std::sync::atomic::Ordering::Release);
         Ok(node)
     }
@@ -251,6 +254,14 @@ impl Node {
         let (core, settings) = (Arc::clone(&self.core), self.settings.retention.clone());
         let task = supervise(Arc::clone(&self.core), "store".into(), "retention", move |_| {
             crate::retention::run(Arc::clone(&core), settings.clone()).boxed()
+        });
+        self.tasks.lock().push(task);
+    }
+
+    fn spawn_balance(&self) {
+        let core = Arc::clone(&self.core);
+        let task = supervise(Arc::clone(&self.core), "engine".into(), "balance", move |_| {
+            crate::balance::run(Arc::clone(&core)).boxed()
         });
         self.tasks.lock().push(task);
     }

@@ -3,13 +3,25 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The folder with `initdb`, `postgres`, `pg_ctl` and `psql`: the newest version installed.
+/// Names a folder with the programs of another version.
+const CHOSEN: &str = "HOLDFAST_POSTGRES_PROGRAMS";
+
+/// The folder with `initdb`, `postgres`, `pg_ctl` and `psql`: the one named by `HOLDFAST_POSTGRES_PROGRAMS`, or the
+/// newest version installed.
 pub(crate) fn folder() -> PathBuf {
     let complete = |folder: &Path| {
         ["initdb", "postgres", "pg_ctl", "psql"]
             .iter()
             .all(|program| folder.join(program).is_file())
     };
+    if let Some(chosen) = std::env::var_os(CHOSEN).map(PathBuf::from) {
+        assert!(
+            complete(&chosen),
+            "{CHOSEN}: {} lacks initdb, postgres, pg_ctl or psql",
+            chosen.display()
+        );
+        return chosen;
+    }
     candidates()
         .into_iter()
         .find(|folder| complete(folder))

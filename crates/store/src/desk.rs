@@ -198,3 +198,100 @@ impl Gathering {
         (gathered.jobs, gathered.end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn term() -> Term {
+        Term {
+            epoch: model::Epoch(1),
+            id: uuid::Uuid::nil(),
+        }
+    }
+
+    fn job(begin: Begin, units: usize) -> Command {
+        Command::Submit(Job {
+            begin,
+            term: term(),
+            units: (0..units)
+                .map(|_| Packed::new(Unit { entries: Vec::new() }, false))
+                .collect(),
+            reply: oneshot::channel().0,
+        })
+    }
+
+    /// Calls in the transaction of `first`, and whether another command ended it; the last one, of `before` units, is said
+    /// to have begun so much later than now.
+    fn gathered(before: usize, later: Duration, first: Command, queued: Vec<Command>) -> (usize, bool) {
+        let (sender, commands) = mpsc::channel();
+        queued
+            .into_iter()
+            .for_each(|command| sender.send(command).expect("the receiver lives"));
+        let Command::Submit(first) = first else {
+            panic!("a submission")
+        };
+        let mut gathering = Gathering {
+            begun: Some(Instant::now() + later),
+            units: before,
+        };
+        let (jobs, end) = gathering.gather(first, &commands);
+        (jobs.len(), end.is_some())
+    }
+
+    #[test]
+    fn only_after_a_full_transaction_and_when_nobody_stands_still_is_more_waited_for() {
+        let begun = Instant::now();
+        let soon = || job(Begin::Soon, 1);
+        assert_eq!(
+            gathered(GATHER_UNITS, Duration::ZERO, soon(), vec![soon()]),
+            (2, false)
+        );
+        assert!(begun.elapsed() >= GATHER, "it was waited");
+        for (before, first, queued) in [
+            (GATHER_UNITS - 1, soon(), vec![]),
+            (GATHER_UNITS, job(Begin::AtOnce, 1), vec![]),
+            (GATHER_UNITS, soon(), vec![job(Begin::AtOnce, 1)]),
+            (GATHER_UNITS, job(Begin::Soon, BATCH_UNITS_MAX), vec![]),
+        ] {
+            // Would wait for an hour.
+            gathered(before, Duration::from_secs(3600), first, queued);
+        }
+    }
+
+    #[test]
+    fn another_command_ends_a_transaction() {
+        let close = Command::Close(oneshot::channel().0);
+        let queued = vec![close, job(Begin::Soon, 1)];
+        let hour = Duration::from_secs(3600);
+        assert_eq!(
+            gathered(GATHER_UNITS, hour, job(Begin::Soon, 1), queued),
+            (1, true)
+        );
+    }
+
+    #[test]
+    fn what_cannot_wait_wakes_the_writer() {
+        let (sender, commands) = mpsc::channel();
+        let (say, said) = mpsc::channel();
+        let writer = std::thread::spawn(move || {
+            let mut gathering = Gathering {
+                begun: Some(Instant::now() + Duration::from_secs(3600)),
+                units: GATHER_UNITS,
+            };
+            let Ok(Command::Submit(first)) = commands.recv() else {
+                panic!("a submission")
+            };
+            say.send(0).expect("the test listens");
+            let count = gathering.gather(first, &commands).0.len();
+            say.send(count).expect("the test listens");
+        });
+        let desk = Desk::new(sender, writer, Arc::default(), false);
+        drop(desk.submit(Begin::Soon, term(), Vec::new()));
+        assert_eq!(said.recv(), Ok(0));
+        drop(desk.submit(Begin::AtOnce, term(), Vec::new()));
+        assert_eq!(said.recv(), Ok(2));
+    }
+}

@@ -44,7 +44,7 @@ struct Prepared {
 impl Intake for Door {
     async fn accept(&self, messages: Vec<Received>) -> Vec<Result<Accepted, Refused>> {
         let (begun, count) = (Instant::now(), messages.len());
-        if let Err(refused) = self.wait_for_room().await {
+        if let Err(refused) = self.wait_for_room(count).await {
             return vec![Err(refused); count];
         }
         let strict = self.declaration().is_some_and(|inbound| inbound.strict);
@@ -75,7 +75,7 @@ impl Intake for Door {
     }
 
     async fn reject(&self, fragment: Received, reason: &str) -> Result<Accepted, Refused> {
-        self.wait_for_room().await?;
+        self.wait_for_room(1).await?;
         let mut prepared = self.prepare(fragment, false);
         let fault = Fault {
             code: NOT_A_MESSAGE,
@@ -96,8 +96,8 @@ impl Door {
         self.core.graph.inbounds.get(&*self.lane.name)
     }
 
-    /// Back-pressure: waits while too many messages of this inbound wait for their router.
-    async fn wait_for_room(&self) -> Result<(), Refused> {
+    /// Back-pressure: waits while too many messages of this inbound wait for their router, or deliveries cannot follow.
+    async fn wait_for_room(&self, messages: usize) -> Result<(), Refused> {
         let stopping = || Refused("this node is stopping".to_owned());
         while self.lane.lane.depth() >= UNROUTED_MAX {
             metrics::counter!("holdfast_intake_waits_total", "name" => self.lane.name.to_string())
@@ -106,6 +106,10 @@ impl Door {
                 () = self.core.stopping.cancelled() => return Err(stopping()),
                 () = tokio::time::sleep(std::time::Duration::from_millis(5)) => {}
             }
+        }
+        tokio::select! {
+            () = self.core.stopping.cancelled() => {}
+            () = self.core.balance.admit(self.core.finaliser.in_flight(), messages) => {}
         }
         if self.core.stopping.is_cancelled() {
             Err(stopping())

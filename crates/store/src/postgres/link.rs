@@ -66,10 +66,13 @@ impl Purpose {
                  SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;
                  SET tcp_user_timeout = 15000"
             }
+            // It works beside the pipeline: on one core at a time, and it counts samples rather than tables.
             Purpose::Keep => {
                 "SET default_transaction_isolation = 'read committed'; SET client_min_messages = warning; SET jit = off;
                  SET statement_timeout = 0; SET lock_timeout = '3s'; SET idle_in_transaction_session_timeout = '60s';
-                 SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+                 SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+                 SET max_parallel_maintenance_workers = 0; SET max_parallel_workers_per_gather = 0;
+                 SET default_statistics_target = 10"
             }
             // A lease held by a process that is gone must not be kept locked.
             Purpose::Lead(_) => {
