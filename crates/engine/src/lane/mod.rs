@@ -1,8 +1,10 @@
 //! A lane: one ordered stream of queue rows. What it holds in memory is a window on what the store has.
 
 pub(crate) mod schedule;
+mod sequence;
 pub(crate) mod window;
 
+use sequence::Sequence;
 use tokio::sync::Notify;
 
 pub(crate) use window::Window;
@@ -10,6 +12,7 @@ pub(crate) use window::Window;
 /// A window that many stages push to and one task takes from.
 pub(crate) struct Lane<T> {
     window: parking_lot::Mutex<Window<T>>,
+    sequence: parking_lot::Mutex<Sequence<T>>,
     wake: Notify,
 }
 
@@ -17,6 +20,7 @@ impl<T: window::Row> Lane<T> {
     pub(crate) fn new(capacity: usize) -> Lane<T> {
         Lane {
             window: parking_lot::Mutex::new(Window::new(capacity)),
+            sequence: parking_lot::Mutex::default(),
             wake: Notify::new(),
         }
     }
@@ -29,6 +33,22 @@ impl<T: window::Row> Lane<T> {
         }
         drop(window);
         self.wake.notify_one();
+    }
+
+    /// Asks for rows to be written, and keeps their place in the lane: `submit` must enter the store's queue before it
+    /// returns. Every place has to be [filled](Lane::enter).
+    pub(crate) fn submit<R>(&self, submit: impl FnOnce() -> R) -> (u64, R) {
+        let mut sequence = self.sequence.lock();
+        (sequence.open(), submit())
+    }
+
+    /// Adds the rows of a place that are durable, as soon as all places before it are filled.
+    pub(crate) fn enter(&self, place: u64, rows: Vec<T>) {
+        let mut sequence = self.sequence.lock();
+        let entering = sequence.fill(place, rows);
+        if !entering.is_empty() {
+            self.push(entering);
+        }
     }
 
     /// Adds one row out of order (a replay), held in memory whatever the window's state.

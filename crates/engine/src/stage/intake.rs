@@ -91,6 +91,33 @@ impl Intake for Door {
     }
 }
 
+/// Where in the ingress lane the messages of one call belong. Once lost without being filled, nothing enters there.
+struct Place {
+    lane: Arc<InboundLane>,
+    number: Option<u64>,
+}
+
+impl Place {
+    fn of(lane: Arc<InboundLane>, number: u64) -> Place {
+        let number = Some(number);
+        Place { lane, number }
+    }
+
+    fn enter(mut self, rows: Vec<IngressRow>) {
+        if let Some(number) = self.number.take() {
+            self.lane.lane.enter(number, rows);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(number) = self.number.take() {
+            self.lane.lane.enter(number, Vec::new());
+        }
+    }
+}
+
 impl Door {
     fn declaration(&self) -> Option<&model::graph::Inbound> {
         self.core.graph.inbounds.get(&*self.lane.name)
@@ -158,17 +185,21 @@ impl Door {
         let count = prepared.len();
         let units = prepared.iter().map(Prepared::unit).collect();
         let begun = Instant::now();
-        let committed = self.core.store.submit_by(Begin::Soon, self.core.term, units);
+        let (core, lane) = (&self.core, &self.lane);
+        let (place, committed) = lane
+            .lane
+            .submit(|| core.store.submit_by(Begin::Soon, core.term, units));
+        let place = Place::of(Arc::clone(lane), place);
         let (answer, answered) = oneshot::channel();
         let door = Door {
-            core: Arc::clone(&self.core),
-            lane: Arc::clone(&self.lane),
+            core: Arc::clone(core),
+            lane: Arc::clone(lane),
         };
         tokio::spawn(async move {
             let results = committed.await;
             let durable = door.core.stages.took(Step::AcceptCommit, begun, count);
             door.core.storing.note(&results);
-            let _ = answer.send(door.committed(prepared, results, durable));
+            let _ = answer.send(door.committed(prepared, results, durable, place));
         });
         answered
             .await
@@ -180,6 +211,7 @@ impl Door {
         prepared: Vec<Prepared>,
         results: Vec<Result<Receipt, store::CommitError>>,
         durable: Instant,
+        place: Place,
     ) -> Vec<Result<Accepted, Refused>> {
         let mut rows = Vec::with_capacity(prepared.len());
         let answers = prepared
@@ -203,7 +235,7 @@ impl Door {
             })
             .collect();
         self.lane.counters.add(Figure::Received, rows.len() as u64);
-        self.lane.lane.push(rows);
+        place.enter(rows);
         answers
     }
 
