@@ -2,7 +2,7 @@
 
 use model::Disposition::Processed;
 
-use crate::site::{Site, adt};
+use crate::site::{Site, adt, exchange};
 
 fn feed(options: &str) -> String {
     format!(
@@ -87,4 +87,29 @@ async fn a_partition_keeps_the_order_of_each_key() {
     let ids = order(r#"partition = "PID-3.1", concurrency = 4"#).await;
     let place = |id: &str| ids.iter().position(|seen| seen == id).unwrap();
     assert!(place("1") < place("3") && place("2") < place("5"), "{ids:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_many_connections_leave_in_the_order_of_their_numbers() {
+    const CONNECTIONS: usize = 8;
+    const EACH: usize = 60;
+    let mut site = Site::start(&feed(r#"ordering = "fifo""#), 1).await;
+    let address = site.address("IB_A_ADT");
+    let senders = (0..CONNECTIONS).map(|connection| async move {
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        for number in 0..EACH {
+            exchange(&mut socket, &adt(&format!("{connection}-{number}"), "A01", "P1")).await;
+        }
+    });
+    futures::future::join_all(senders).await;
+    site.settled("IB_A_ADT", &[Processed; CONNECTIONS * EACH]).await;
+    let arrived = site.arrived(0, CONNECTIONS * EACH).await;
+    let accepted: Vec<String> = site
+        .messages()
+        .await
+        .into_iter()
+        .filter_map(|line| line.control_id)
+        .collect();
+    assert_eq!(arrived, accepted);
+    site.halt().await;
 }

@@ -215,7 +215,7 @@ pub(crate) fn control_id(body: &[u8]) -> String {
     String::from_utf8_lossy(bench::wire::header_field(body, 10).unwrap_or_default()).into_owned()
 }
 
-async fn exchange(socket: &mut TcpStream, body: &str) -> String {
+pub(crate) async fn exchange(socket: &mut TcpStream, body: &str) -> String {
     let mut frame = Vec::new();
     bench::wire::push_frame(&mut frame, body.as_bytes());
     socket.write_all(&frame).await.unwrap();
