@@ -99,7 +99,7 @@ impl Server {
             "--encoding=UTF8",
             "--locale=C",
         ]);
-        initdb.args(["--data-checksums", "--no-sync", "--no-instructions", "--pgdata"]);
+        initdb.args(["--data-checksums", "--no-sync", "--pgdata"]);
         programs::run(initdb.arg(self.data()));
         let path = self.data().join("postgresql.conf");
         let defaults = std::fs::read_to_string(&path).expect("initdb wrote its settings");
