@@ -78,6 +78,10 @@ impl Balance {
 
 /// Runs until the node stops; sleeps while little is in flight.
 pub(crate) async fn run(core: Arc<Core>) {
+    if processors().is_none() {
+        // Nobody can say how busy the machine is, so nothing is held back.
+        return core.stopping.cancelled().await;
+    }
     loop {
         tokio::select! {
             () = core.stopping.cancelled() => break,
@@ -95,7 +99,7 @@ async fn watch(core: &Core) {
     let mut scale = Scale::default();
     while core.finaliser.in_flight() >= WATCHED_FROM / 2 && core.pause(TICK).await.is_ok() {
         let Some(times) = processors() else {
-            return; // nobody can say how busy the machine is
+            return;
         };
         let now = Instant::now();
         let waiting = lanes.iter_mut().map(|lane| lane.waiting(now)).sum();
