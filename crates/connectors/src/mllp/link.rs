@@ -67,6 +67,11 @@ impl Link {
     pub(crate) async fn open(settings: &Outbound) -> io::Result<Link> {
         let stream = TcpStream::connect((settings.host.as_str(), settings.port)).await?;
         let _ = stream.set_nodelay(true);
+        if settings.expect_ack {
+            // Without an answer a message is sent again, perhaps by another node: what the system has not sent of it by the
+            // time this process ends must not leave later, after newer ones.
+            let _ = stream.set_zero_linger();
+        }
         if let Some(idle) = settings.keepalive {
             let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(idle));
         }
@@ -168,7 +173,9 @@ impl Link {
         }
     }
 
+    /// Closes it in good order: all that was sent was answered, or wants no answer.
     pub(crate) async fn close(mut self) {
+        let _ = SockRef::from(&self.stream).set_linger(None);
         let _ = tokio::time::timeout(Duration::from_secs(1), self.stream.shutdown()).await;
     }
 }

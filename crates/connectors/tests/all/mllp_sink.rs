@@ -96,6 +96,34 @@ async fn an_accepted_message_is_delivered_with_its_reply_over_one_lasting_socket
 }
 
 #[tokio::test]
+async fn a_socket_is_reset_where_its_message_was_given_up_and_closed_where_it_was_answered() {
+    for answered in [true, false] {
+        let (say, ended) = tokio::sync::oneshot::channel();
+        let say = Arc::new(std::sync::Mutex::new(Some(say)));
+        let partner = Partner::new(move |mut peer, _| {
+            let say = Arc::clone(&say);
+            async move {
+                let Some(frame) = peer.frame().await else { return };
+                if answered {
+                    peer.send(&reply(Code::AA, &frame)).await;
+                }
+                let end = peer.end().await;
+                say.lock().unwrap().take().unwrap().send(end).unwrap();
+            }
+        })
+        .await;
+        let mut sink = partner.sink(&[("ack_timeout", seconds(0.1))]);
+        assert_eq!(send(&mut sink, "M1").await.is_ok(), answered);
+        sink.close().await;
+        let end = within("the end", ended).await.unwrap();
+        match answered {
+            true => assert_eq!(end.unwrap(), 0),
+            false => assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset),
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_answers_code_says_whether_to_try_again() {
     for (code, class) in [
         (Code::AE, FailureClass::Retry),

@@ -307,6 +307,11 @@ impl Peer {
         format!("{} {}", reply.code, reply.control_id)
     }
 
+    /// How the stream ends: 0 when the other side closes it, an error when it resets it.
+    pub(crate) async fn end(&mut self) -> std::io::Result<usize> {
+        within("the end of the stream", self.0.read(&mut [0; 64])).await
+    }
+
     /// Reads until the other side closes; what came.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
