@@ -4,6 +4,7 @@ mod cluster;
 mod containers;
 mod crash;
 mod database;
+mod deployment;
 mod disk;
 mod faults;
 mod flow;
