@@ -16,6 +16,7 @@ mod operators;
 mod partners;
 mod postgres;
 mod retention;
+mod runbooks;
 mod site;
 mod start;
 mod vip;
