@@ -62,7 +62,7 @@ struct World {
     sent: u32,
     small: Option<PathBuf>,
     groups: Vec<u32>,
-    database: Database<'static>,
+    database: &'static Database<'static>,
     variables: BTreeMap<&'static str, String>,
 }
 
@@ -74,7 +74,8 @@ impl World {
         } else {
             pgtest::server()
         };
-        let database = server.database();
+        // Never dropped: its server may be away then, and ends with this process.
+        let database: &'static Database<'static> = Box::leak(Box::new(server.database()));
         let (inbound, outbound) = (ports::free(), ports::free());
         let feed = FEED
             .replace("{in}", &inbound.to_string())
@@ -88,7 +89,7 @@ impl World {
             .setting("HOLDFAST_STORE__COMMIT_SECONDS", "2");
         let plans = [0, 1].map(|index: usize| {
             let plan = plan.another(NAMES[index]);
-            let plan = plan.setting("HOLDFAST_STORE__URL", &relays[index].url(&database));
+            let plan = plan.setting("HOLDFAST_STORE__URL", &relays[index].url(database));
             &*Box::leak(Box::new(plan))
         });
         let variables = BTreeMap::from([
