@@ -162,7 +162,7 @@ impl World {
             return leader;
         }
         for (index, plan) in self.plans.iter().enumerate() {
-            if http::get(plan.api(), "/health").await.is_ok() {
+            if self.answers(plan, "/health").await {
                 return index;
             }
         }
@@ -172,12 +172,17 @@ impl World {
     /// Which node leads, by what a load balancer asks.
     async fn leader(&self) -> Option<usize> {
         for (index, plan) in self.plans.iter().enumerate() {
-            let leads = http::get(plan.api(), "/ready/leader").await;
-            if leads.is_ok_and(|answer| answer.status == 200) {
+            if self.answers(plan, "/ready/leader").await {
                 return Some(index);
             }
         }
         None
+    }
+
+    /// Whether a node says 200 to this, soon: one that waits for its database takes connections and says nothing.
+    async fn answers(&self, plan: &Plan, path: &str) -> bool {
+        let answer = tokio::time::timeout(Duration::from_secs(1), http::get(plan.api(), path)).await;
+        answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status == 200))
     }
 
     async fn led(&self) -> Result<usize> {
@@ -283,10 +288,7 @@ impl World {
                     server.wait_for_standby("second", "on");
                     standby
                 });
-                self.variables.insert(
-                    "STANDBY_DATA",
-                    standby.folder().join("data").display().to_string(),
-                );
+                self.variables.insert("DB2", self.elsewhere(&standby));
                 self.servers.push(Box::leak(Box::new(standby)));
             }
             "the primary of the database is lost" => tokio::task::block_in_place(|| server.crash()),
@@ -365,8 +367,14 @@ impl World {
         let kept = self.repository.beside("variables");
         let program = binary::path().parent().context("a program lies in a folder")?;
         let path = std::env::var("PATH").unwrap_or_default();
+        // What a block before this one set; but what is ours goes first: an address may have moved.
+        let given: String = self
+            .variables
+            .iter()
+            .map(|(name, value)| format!("{name}='{value}'\n"))
+            .collect();
         let script = format!(
-            "set -euo pipefail -o allexport\n[ -f '{0}' ] && . '{0}'\nexport API={1} OTHER={2} NODE={3} STANDBY={4}\n\
+            "set -euo pipefail -o allexport\n[ -f '{0}' ] && . '{0}'\n{given}API={1} OTHER={2} NODE={3} STANDBY={4}\n\
              trap 'code=$?; export -p >\"{0}\"; exit $code' EXIT\n{script}\n",
             kept.display(),
             api(first),
@@ -386,7 +394,6 @@ impl World {
         let child = command
             .args(["-c", &script])
             .current_dir(self.repository.beside(""))
-            .envs(&self.variables)
             .env("PATH", format!("{}:{path}", program.display()))
             .env("NO_COLOR", "1")
             .env("PGCONNECT_TIMEOUT", "5")
