@@ -131,6 +131,12 @@ impl World {
         world.receive(&[])?;
         world.start(0).await?;
         world.start(1).await?;
+        wait::until("the standby to be listed as ready", PATIENCE, || async {
+            let nodes = http::get(world.plans[0].api(), "/cluster/nodes").await?.json()?;
+            ensure!(nodes["nodes"][1]["ready"] == true, "{nodes}");
+            Ok(())
+        })
+        .await?;
         Ok(world)
     }
 
@@ -394,7 +400,14 @@ impl World {
         let child = command
             .args(["-c", &script])
             .current_dir(self.repository.beside(""))
-            .env("PATH", format!("{}:{path}", program.display()))
+            .env(
+                "PATH",
+                format!(
+                    "{}:{path}:/usr/sbin:/sbin{}",
+                    program.display(),
+                    servers_programs()
+                ),
+            )
             .env("NO_COLOR", "1")
             .env("PGCONNECT_TIMEOUT", "5")
             .stdin(Stdio::null())
@@ -471,6 +484,36 @@ impl Drop for World {
     }
 }
 
+/// Where PostgreSQL's own programs may lie beside `PATH`.
+fn servers_programs() -> String {
+    let bindir = Command::new("pg_config").arg("--bindir").output();
+    let bindir = bindir.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut found: Vec<String> = versions
+        .map(|entry| entry.path().join("bin").display().to_string())
+        .collect();
+    found.sort();
+    found.reverse();
+    found.extend(bindir.ok().filter(|bindir| !bindir.is_empty()));
+    found.into_iter().map(|folder| format!(":{folder}")).collect()
+}
+
+/// Why a runbook cannot be followed here.
+fn hindered(name: &str, on: On) -> Option<&'static str> {
+    let root = Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout.starts_with(b"0\n"));
+    if on == On::SmallDisk && !root {
+        return Some("only root may mount a small disk");
+    }
+    let without_haproxy = std::env::var_os("HOLDFAST_WITHOUT_HAPROXY").is_some();
+    (name == "stand-up-the-vip.md" && without_haproxy).then_some("HAProxy is missing")
+}
+
 fn steps(name: &str) -> Result<Vec<Step>> {
     let path = house::root().join("runbooks").join(name);
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
@@ -480,6 +523,10 @@ fn steps(name: &str) -> Result<Vec<Step>> {
 /// Runs one runbook from its first line to its last.
 async fn follow(name: &str, on: On) -> Result<()> {
     let steps = steps(name)?;
+    if let Some(why) = hindered(name, on) {
+        let _ = writeln!(std::io::stderr(), "runbooks/{name}: NOT followed: {why}");
+        return Ok(());
+    }
     let begun = std::time::Instant::now();
     let mut world = World::new(on).await?;
     for step in &steps {
@@ -518,6 +565,12 @@ macro_rules! followed {
 
 // Each runbook with blocks to run.
 followed! {
+    stand_up_a_cluster: "stand-up-a-cluster.md", Shared;
+    stand_up_the_vip: "stand-up-the-vip.md", Shared;
+    planned_switchover: "planned-switchover.md", Shared;
+    node_lost: "node-lost.md", Shared;
+    split_brain_suspected: "split-brain-suspected.md", Shared;
+    database_trouble: "database-trouble.md", SmallDisk;
     stuck_lane: "stuck-lane.md", Shared;
     poison_message: "poison-message.md", Shared;
     dead_letters: "dead-letters.md", Shared;
