@@ -371,8 +371,6 @@ impl World {
         let first = self.spokesman().await;
         let api = |index: usize| format!("http://127.0.0.1:{}", self.plans[index].api());
         let kept = self.repository.beside("variables");
-        let program = binary::path().parent().context("a program lies in a folder")?;
-        let path = std::env::var("PATH").unwrap_or_default();
         // What a block before this one set; but what is ours goes first: an address may have moved.
         let given: String = self
             .variables
@@ -400,14 +398,7 @@ impl World {
         let child = command
             .args(["-c", &script])
             .current_dir(self.repository.beside(""))
-            .env(
-                "PATH",
-                format!(
-                    "{}:{path}:/usr/sbin:/sbin{}",
-                    program.display(),
-                    servers_programs()
-                ),
-            )
+            .env("PATH", path())
             .env("NO_COLOR", "1")
             .env("PGCONNECT_TIMEOUT", "5")
             .stdin(Stdio::null())
@@ -518,13 +509,38 @@ fn may_mount() -> bool {
     mounted
 }
 
+/// Where blocks find programs.
+fn path() -> String {
+    let ours = binary::path().parent().map(|folder| folder.display().to_string());
+    let others = std::env::var("PATH").unwrap_or_default();
+    format!(
+        "{}:{others}:/usr/sbin:/sbin{}",
+        ours.unwrap_or_default(),
+        servers_programs()
+    )
+}
+
 /// Why a runbook cannot be followed here.
-fn hindered(name: &str, on: On) -> Option<&'static str> {
+fn hindered(steps: &[Step], on: On) -> Option<String> {
     if on == On::SmallDisk && !may_mount() {
-        return Some("this user may not mount a small disk");
+        return Some("this user may not mount a small disk".to_owned());
     }
-    let without_haproxy = std::env::var_os("HOLDFAST_WITHOUT_HAPROXY").is_some();
-    (name == "stand-up-the-vip.md" && without_haproxy).then_some("HAProxy is missing")
+    let path = path();
+    let uses = |program: &str| {
+        let word = format!("{program} -");
+        steps.iter().any(|step| match &step.what {
+            What::Run { script, .. } => script.contains(&word),
+            _ => false,
+        })
+    };
+    let there = |program: &str| {
+        path.split(':')
+            .any(|folder| std::path::Path::new(folder).join(program).is_file())
+    };
+    ["curl", "ss", "psql", "pg_dump", "pg_restore", "haproxy"]
+        .into_iter()
+        .find(|program| uses(program) && !there(program))
+        .map(|program| format!("`{program}` is not installed here"))
 }
 
 fn steps(name: &str) -> Result<Vec<Step>> {
@@ -536,7 +552,7 @@ fn steps(name: &str) -> Result<Vec<Step>> {
 /// Runs one runbook from its first line to its last.
 async fn follow(name: &str, on: On) -> Result<()> {
     let steps = steps(name)?;
-    if let Some(why) = hindered(name, on) {
+    if let Some(why) = hindered(&steps, on) {
         let _ = writeln!(std::io::stderr(), "runbooks/{name}: NOT followed: {why}");
         return Ok(());
     }
