@@ -8,4 +8,5 @@ pub mod mllp;
 pub mod node;
 pub mod ports;
 pub mod repository;
+pub mod runbook;
 pub mod wait;

@@ -13,12 +13,12 @@ use super::{files, root, settle};
 const API: &str = "127.0.0.1:8765";
 const POSTGRES_MIN: u32 = 13;
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|fault| panic!("{path}: {fault}"))
 }
 
 /// The entries below a path of keys in a YAML file that is written in block style, comments left out.
-fn below(text: &str, path: &[&str]) -> Vec<String> {
+pub(crate) fn below(text: &str, path: &[&str]) -> Vec<String> {
     let lines = text.lines().filter(|line| {
         let line = line.trim();
         !line.is_empty() && !line.starts_with('#')
@@ -42,8 +42,9 @@ fn below(text: &str, path: &[&str]) -> Vec<String> {
     found
 }
 
-/// Variables of a service, as name and value; `${NAME:-default}` stands for its default.
-fn environment(compose: &str, service: &str) -> Vec<(String, String)> {
+/// Variables of a service, as name and value; `${NAME:-default}` stands for its default. What is merged in (`<<`) stands
+/// elsewhere.
+pub(crate) fn environment(compose: &str, service: &str) -> Vec<(String, String)> {
     let parted = |line: String| {
         let (name, value) = line.split_once(": ").expect("a variable has a value");
         let value = value.trim_matches('"');
@@ -54,7 +55,8 @@ fn environment(compose: &str, service: &str) -> Vec<(String, String)> {
         (name.to_owned(), value.to_owned())
     };
     let lines = below(compose, &["services", service, "environment"]);
-    lines.into_iter().map(parted).collect()
+    let own = lines.into_iter().filter(|line| !line.starts_with("<<:"));
+    own.map(parted).collect()
 }
 
 /// What the compose file gives the node, as name and value.
@@ -63,7 +65,7 @@ pub(crate) fn of_the_node() -> Vec<(String, String)> {
 }
 
 /// The lines of a Dockerfile that begin with this instruction, without it; continued lines are joined.
-fn instructions(dockerfile: &str, name: &str) -> Vec<String> {
+pub(crate) fn instructions(dockerfile: &str, name: &str) -> Vec<String> {
     let joined = dockerfile.replace("\\\n", " ");
     joined
         .lines()
@@ -269,7 +271,34 @@ fn the_compose_file_names_what_the_product_knows() {
 }
 
 #[test]
-fn docker_compose_accepts_the_compose_file() {
+fn both_compose_files_run_the_same_versions_and_give_a_node_the_same_database() {
+    let (one, cluster) = (read("docker-compose.yml"), read("docker-compose.cluster.yml"));
+    let same = [
+        "image: postgres:",
+        "image: holdfast:",
+        "HOLDFAST_STORE__URL: ",
+        "HOLDFAST_STORE__PASSWORD_FILE: ",
+        "HOLDFAST_API__BIND: ",
+        "POSTGRES_INITDB_ARGS: ",
+    ];
+    for start in same {
+        let lines = |text: &str| {
+            let mut lines: Vec<String> = text
+                .lines()
+                .map(str::trim)
+                .filter(|line| line.starts_with(start))
+                .map(str::to_owned)
+                .collect();
+            lines.dedup();
+            lines
+        };
+        assert_eq!(lines(&one).len(), 1, "{start}: {:?}", lines(&one));
+        assert_eq!(lines(&one), lines(&cluster));
+    }
+}
+
+#[test]
+fn docker_compose_accepts_the_compose_files() {
     let mut programs: Vec<Vec<&str>> = vec![vec!["docker", "compose"], vec!["docker-compose"]];
     programs.retain(|words| {
         let asked = Command::new(words[0]).args(&words[1..]).arg("version").output();
@@ -283,14 +312,16 @@ fn docker_compose_accepts_the_compose_file() {
         );
         return;
     };
-    let answer = Command::new(words[0])
-        .args(&words[1..])
-        .args(["--file", "docker-compose.yml", "config", "--quiet"])
-        .current_dir(root())
-        .output()
-        .expect("it answered a moment ago");
-    let said = String::from_utf8_lossy(&answer.stderr);
-    assert!(answer.status.success(), "{}: {said}", words.join(" "));
+    for file in ["docker-compose.yml", "docker-compose.cluster.yml"] {
+        let answer = Command::new(words[0])
+            .args(&words[1..])
+            .args(["--file", file, "config", "--quiet"])
+            .current_dir(root())
+            .output()
+            .expect("it answered a moment ago");
+        let said = String::from_utf8_lossy(&answer.stderr);
+        assert!(answer.status.success(), "{} {file}: {said}", words.join(" "));
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! rule can rot into one that never fails.
 
 pub(crate) mod containers;
+pub(crate) mod deployment;
 mod documents;
 mod manifests;
 mod sources;
@@ -18,13 +19,13 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// One file of the repository: its path from the root, with `/`, and its text.
-struct File {
-    path: String,
-    text: String,
+pub(crate) struct File {
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 /// All text files below `folder` whose name ends with `ending`, in path order.
-fn files(folder: &str, ending: &str) -> Vec<File> {
+pub(crate) fn files(folder: &str, ending: &str) -> Vec<File> {
     let root = root();
     let mut found = Vec::new();
     let mut open = vec![root.join(folder)];

@@ -1,0 +1,280 @@
+//! The files for those who run Holdfast: alerts, dashboard, unit, manifests, the compose file of a cluster. They name
+//! metrics, settings, addresses and files of this repository, and nothing else would notice when those change.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::Command;
+
+use super::containers::{below, environment, instructions, read};
+use super::{File, files, root, settle};
+
+/// Words of a text that begin with `start` and go on in the letters of a metric or variable.
+pub(crate) fn names(text: &str, start: &str) -> BTreeSet<String> {
+    let part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let starts = text.match_indices(start).map(|(at, _)| at);
+    starts
+        .filter(|at| !text[..*at].ends_with(part))
+        .map(|at| text[at..].chars().take_while(|letter| part(*letter)).collect())
+        .collect()
+}
+
+/// Metrics that a file names and the product does not export.
+fn unknown_metrics(file: &File, exported: &BTreeSet<String>) -> Vec<String> {
+    let known = |name: &String| {
+        let of_a_histogram = |end| name.strip_suffix(end).is_some_and(|name| exported.contains(name));
+        exported.contains(name) || ["_bucket", "_sum", "_count"].into_iter().any(of_a_histogram)
+    };
+    names(&file.text, "holdfast_")
+        .into_iter()
+        .filter(|name| !known(name))
+        .map(|name| format!("{}: `{name}` is no metric of the product", file.path))
+        .collect()
+}
+
+/// Metrics that the code exports: texts of their own in files that ship.
+fn exported() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for file in files("crates", ".rs")
+        .iter()
+        .filter(|file| !file.path.contains("/tests/"))
+    {
+        for (at, _) in file.text.match_indices("\"holdfast_") {
+            let text = &file.text[at + 1..];
+            if let Some(end) = text.find('"')
+                && text[..end]
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+            {
+                found.insert(text[..end].to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// Runbooks that alerts name and that are not there.
+fn lost_runbooks(rules: &File, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let named = rules
+        .text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("runbook: "));
+    named
+        .filter(|path| !exists(path))
+        .map(|path| format!("{}: names `{path}`, which is not there", rules.path))
+        .collect()
+}
+
+/// What is wrong with the compose file of a cluster, whose balancer and gates run these two files.
+fn cluster(text: &str, balancer: &str, gate: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let given = |service: &str, name: &str| {
+        environment(text, service)
+            .into_iter()
+            .find_map(|(found, value)| (found == name).then_some(value))
+    };
+    let address = |service: &str| {
+        below(text, &["services", service, "networks", "cluster"])
+            .iter()
+            .find_map(|line| line.strip_prefix("ipv4_address: ").map(str::to_owned))
+    };
+    for letter in ["a", "b", "c"] {
+        let (node, its_gate) = (format!("node-{letter}"), format!("gate-{letter}"));
+        let place = address(&its_gate);
+        let places = [
+            ("the gate listens at", given(&its_gate, "PROBE_ADDRESS")),
+            (
+                "the node's inbounds listen at",
+                given(&node, "HOLDFAST_VALUE_LISTEN_HOST"),
+            ),
+            (
+                "the balancer looks for it at",
+                given("balancer", &format!("NODE_{}_HOST", letter.to_uppercase())),
+            ),
+        ];
+        for (what, given) in places {
+            if place.is_none() || given != place {
+                found.push(format!("{node}: its address is {place:?}, but {what} {given:?}"));
+            }
+        }
+        if given(&node, "HOLDFAST_NODE__ID").as_ref() != Some(&node) {
+            found.push(format!("{node}: goes by another id"));
+        }
+        let has = |line: &str| {
+            below(text, &["services", &node])
+                .iter()
+                .any(|found| found == line)
+        };
+        if !has(&format!("network_mode: service:{its_gate}")) {
+            found.push(format!("{node}: does not share the network of {its_gate}"));
+        }
+    }
+    for (service, file) in [("balancer", balancer), ("gate-a", gate)] {
+        for (name, _) in environment(text, service) {
+            if !file.contains(&format!("presetenv {name} ")) && !file.contains(&format!("defined({name})")) {
+                found.push(format!("{service}: HAProxy's file knows no `{name}`"));
+            }
+        }
+    }
+    for port in below(text, &["services", "balancer", "ports"]) {
+        let inner = port.rsplit(':').next().unwrap_or_default();
+        if !port.starts_with("- 127.0.0.1:") {
+            found.push(format!("`{port}` is published to others than this host"));
+        }
+        if !balancer.contains(&format!("PORT {inner}\n")) {
+            found.push(format!("`{port}`: HAProxy's file listens at no {inner}"));
+        }
+    }
+    if text.matches("ports:").count() != 1 {
+        found.push("only the balancer publishes ports".to_owned());
+    }
+    for file in ["haproxy/haproxy.cfg", "haproxy/haproxy-probe.cfg"] {
+        if !text.contains(&format!("- ./{file}:/usr/local/etc/haproxy/haproxy.cfg:ro")) {
+            found.push(format!("`{file}` itself is not what runs"));
+        }
+    }
+    found
+}
+
+/// Runs a program if it is there; what it complained about. A check that was not made is said aloud.
+fn checked_by(program: &str, arguments: &[&str], folder: &str) -> Vec<String> {
+    let answer = Command::new(program)
+        .args(arguments)
+        .current_dir(root().join(folder))
+        .output();
+    let Ok(answer) = answer else {
+        let _ = writeln!(std::io::stderr(), "skipped: `{program}` is not installed here");
+        return Vec::new();
+    };
+    if answer.status.success() {
+        return Vec::new();
+    }
+    let said =
+        String::from_utf8_lossy(&answer.stderr).into_owned() + &String::from_utf8_lossy(&answer.stdout);
+    vec![format!("{program} {}: {said}", arguments.join(" "))]
+}
+
+#[test]
+fn alerts_and_dashboard_name_metrics_that_the_product_exports() {
+    let exported = exported();
+    assert!(exported.len() > 30, "too few to be all: {exported:?}");
+    let mut of_files = files("deploy/prometheus", ".yml");
+    of_files.extend(files("deploy/grafana", ".json"));
+    assert!(of_files.len() >= 3, "rules, their test, a dashboard");
+    settle(
+        of_files
+            .iter()
+            .flat_map(|file| unknown_metrics(file, &exported))
+            .collect(),
+    );
+}
+
+#[test]
+fn alerts_name_runbooks_that_are_there() {
+    let rules = files("deploy/prometheus", ".yml");
+    settle(
+        rules
+            .iter()
+            .flat_map(|file| lost_runbooks(file, |path| root().join(path).exists()))
+            .collect(),
+    );
+}
+
+#[test]
+fn prometheus_accepts_the_alerts_and_they_fire_when_they_should() {
+    let mut found = checked_by("promtool", &["check", "rules", "rules.yml"], "deploy/prometheus");
+    found.extend(checked_by(
+        "promtool",
+        &["test", "rules", "rules.test.yml"],
+        "deploy/prometheus",
+    ));
+    settle(found);
+}
+
+#[test]
+fn systemd_knows_every_line_of_the_unit() {
+    let unit = root().join("deploy/systemd/holdfast.service");
+    let answer = Command::new("systemd-analyze").arg("verify").arg(&unit).output();
+    let Ok(answer) = answer else {
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: `systemd-analyze` is not installed here"
+        );
+        return;
+    };
+    // It also looks for the program itself, which is not installed where tests run.
+    let said = String::from_utf8_lossy(&answer.stderr);
+    let of_the_unit = |line: &&str| line.contains("holdfast.service:") && !line.contains("is not executable");
+    settle(said.lines().filter(of_the_unit).map(str::to_owned).collect());
+}
+
+#[test]
+fn the_compose_file_of_a_cluster_fits_together_and_runs_the_files_of_this_repository() {
+    settle(cluster(
+        &read("docker-compose.cluster.yml"),
+        &read("haproxy/haproxy.cfg"),
+        &read("haproxy/haproxy-probe.cfg"),
+    ));
+}
+
+#[test]
+fn no_node_is_process_1_of_its_container() {
+    let entry = instructions(&read("Dockerfile"), "ENTRYPOINT");
+    assert_eq!(
+        entry,
+        ["[\"tini\", \"--\", \"holdfast\"]"],
+        "the kernel spares process 1 from its own fencer"
+    );
+    for path in ["docker-compose.yml", "docker-compose.cluster.yml"] {
+        assert!(!read(path).contains("entrypoint:"), "{path} takes tini away");
+    }
+    assert!(!read("deploy/kubernetes/holdfast.yaml").contains("          command: [holdfast"));
+}
+
+#[test]
+fn a_deployment_that_breaks_a_rule_is_named() {
+    let file = |text: &str| File {
+        path: "deploy/x.yml".to_owned(),
+        text: text.to_owned(),
+    };
+    let exported = BTreeSet::from(["holdfast_ready".to_owned(), "holdfast_stage_seconds".to_owned()]);
+    for (text, complaints) in [
+        ("expr: holdfast_ready == 1", 0),
+        ("rate(holdfast_stage_seconds_bucket[5m])", 0),
+        ("label_values(holdfast_redy, job)", 1),
+        ("/etc/holdfast/holdfast.env", 0),
+    ] {
+        assert_eq!(
+            unknown_metrics(&file(text), &exported).len(),
+            complaints,
+            "{text}"
+        );
+    }
+    let lost = lost_runbooks(&file("  runbook: runbooks/none.md"), |_| false);
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    let good = read("docker-compose.cluster.yml");
+    let (balancer, gate) = (read("haproxy/haproxy.cfg"), read("haproxy/haproxy-probe.cfg"));
+    for (change, to, expected) in [
+        (
+            "PROBE_ADDRESS: 172.30.75.22",
+            "PROBE_ADDRESS: 172.30.75.29",
+            "the gate listens",
+        ),
+        (
+            "LISTEN_HOST: 172.30.75.23",
+            "LISTEN_HOST: 127.0.0.1",
+            "inbounds listen",
+        ),
+        ("NODE_C_HOST: ", "NODE_D_HOST: ", "knows no `NODE_D_HOST`"),
+        ("ID: node-b", "ID: node-a", "another id"),
+        ("service:gate-b", "service:gate-a", "share the network"),
+        ("- 127.0.0.1:2600", "- 2600", "published to others"),
+        (":8404:8404", ":8404:9404", "listens at no 9404"),
+        ("./haproxy/haproxy.cfg", "./haproxy.cfg", "is not what runs"),
+    ] {
+        let found = cluster(&good.replacen(change, to, 1), &balancer, &gate);
+        assert!(
+            found.iter().any(|line| line.contains(expected)),
+            "{to}: {found:?}"
+        );
+    }
+}
