@@ -12,3 +12,5 @@ mod row;
 mod machine;
 #[path = "all/model/mod.rs"]
 mod model_check;
+#[path = "all/simulation/mod.rs"]
+mod simulation;

@@ -92,3 +92,9 @@ pub(crate) fn tell(
         (_, answer) => machine.released(at, answer.is_some()),
     }
 }
+
+/// For who runs the tests with `--nocapture`.
+pub(crate) fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

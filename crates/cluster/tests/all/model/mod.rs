@@ -7,7 +7,7 @@ mod walk;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-use crate::guards::Without;
+use crate::guards::{Without, say};
 use state::{Budget, P};
 use walk::Walk;
 
@@ -49,12 +49,6 @@ impl Walk {
         ));
         found
     }
-}
-
-/// For who runs the tests with `--nocapture`.
-fn say(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 const NOTHING: Budget = Budget {
