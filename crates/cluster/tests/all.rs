@@ -12,5 +12,7 @@ mod row;
 mod machine;
 #[path = "all/model/mod.rs"]
 mod model_check;
+#[path = "all/property.rs"]
+mod property;
 #[path = "all/simulation/mod.rs"]
 mod simulation;

@@ -43,7 +43,7 @@ fn seeds() -> u64 {
 #[derive(Default, Debug)]
 struct Bites {
     leaderships: usize,
-    fenced: usize,
+    ended: usize,
     acknowledged: usize,
     repeated: usize,
     failovers: usize,
@@ -55,7 +55,7 @@ impl Bites {
         for event in history {
             match &event.what {
                 What::Acquired { .. } => self.leaderships += 1,
-                What::Gone { .. } => self.fenced += 1,
+                What::Gone { .. } => self.ended += 1,
                 What::Acknowledged { .. } => self.acknowledged += 1,
                 What::FailedOver { .. } => self.failovers += 1,
                 What::Received { message, .. } if !received.insert(*message) => self.repeated += 1,

@@ -9,7 +9,7 @@ use cluster::{Role, Tick};
 use model::Term;
 
 use super::history::{Row, What};
-use super::world::{Happens, LANES, NODES, Note, Outcome, P, World, body_of};
+use super::world::{Happens, NODES, Note, Outcome, P, World, body_of};
 use crate::database::Write;
 use crate::guards::{Answer, Without, tell};
 
@@ -227,10 +227,10 @@ impl World {
                 self.at(until + P.stop + P.watchdog, Happens::Fencer { node: index, boot });
             }
         }
-        match (role, &mut self.nodes[index].body) {
+        match (role, &self.nodes[index].body) {
             (Role::Leader(term), None) => self.promote(index, term),
             (Role::SteppingDown(term), None) => self.nodes[index].machine.stopped(term),
-            (Role::SteppingDown(term), Some(body)) => {
+            (Role::SteppingDown(term), Some(_)) => {
                 if self.without == Without::StopBeforeRelease {
                     self.nodes[index].machine.stopped(term);
                 }
