@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use model::Term;
 use store::Error;
 use store::board::{Board, Renewal};
 
@@ -18,8 +19,8 @@ use crate::shared::Shared;
 pub(crate) enum Order {
     /// Whether it could lead.
     Fit(Option<String>),
-    /// Nothing runs any more.
-    Stopped,
+    /// Nothing of this leadership runs any more.
+    Stopped(Term),
     /// The process is to end.
     Leave,
 }
@@ -70,7 +71,7 @@ impl Driver {
     fn take(&mut self, order: Order) {
         match order {
             Order::Fit(unfit) => self.machine.fit(unfit),
-            Order::Stopped => self.machine.stopped(),
+            Order::Stopped(term) => self.machine.stopped(term),
             Order::Leave => self.machine.leave(),
         }
     }

@@ -19,6 +19,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use model::Term;
 use parking_lot::Mutex;
 use store::Error;
 use store::board::{Board, Leadership, Member, MemberView};
@@ -174,9 +175,9 @@ impl Cluster {
         self.shared.parameters.renew / 2
     }
 
-    /// Says that nothing runs any more: no listener is open, no write is under way.
-    pub fn stopped(&self) {
-        let _ = self.orders.send(Order::Stopped);
+    /// Says that nothing of the leadership `term` runs any more: no listener is open, no write is under way.
+    pub fn stopped(&self, term: Term) {
+        let _ = self.orders.send(Order::Stopped(term));
     }
 
     /// Asks to leave. A leader becomes [`Role::SteppingDown`] first; in the end the role is [`Role::Left`] or

@@ -97,6 +97,13 @@ struct Leading {
     stopped: bool,
 }
 
+impl Leading {
+    /// Only the lease row is left to be told. No deadline binds a node that does nothing.
+    fn is_done(&self) -> bool {
+        self.stopped && self.leaving.is_some()
+    }
+}
+
 /// The row as it was first seen in its present state.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Seen {
@@ -158,10 +165,10 @@ impl Machine {
         }
     }
 
-    /// Until when it may act as the leader; `None` when it does not lead.
+    /// Until when it may act as the leader; `None` when it does not lead, or only has the lease row left to tell.
     pub fn deadline(&self) -> Option<Tick> {
         match &self.state {
-            State::Leading(leading) => Some(leading.deadline),
+            State::Leading(leading) if !leading.is_done() => Some(leading.deadline),
             _ => None,
         }
     }
@@ -213,9 +220,12 @@ impl Machine {
         }
     }
 
-    /// Nothing runs any more: no listener is open, no write is under way.
-    pub fn stopped(&mut self) {
-        if let State::Leading(leading) = &mut self.state {
+    /// Nothing of the leadership `term` runs any more: no listener is open, no write is under way. What is said late,
+    /// of a leadership that has ended, says nothing of the one that runs.
+    pub fn stopped(&mut self, term: Term) {
+        if let State::Leading(leading) = &mut self.state
+            && leading.term == term
+        {
             leading.stopped = true;
         }
     }
@@ -224,6 +234,7 @@ impl Machine {
     pub fn next(&mut self, now: Tick) -> Do {
         if let State::Leading(leading) = &self.state
             && now >= leading.deadline
+            && !leading.is_done()
         {
             self.state = State::Over(Fault::Deadline);
         }
@@ -359,8 +370,9 @@ impl Machine {
         let State::Leading(leading) = &mut self.state else {
             return;
         };
-        if !done && at < leading.deadline {
-            return; // once more, for as long as it is ours
+        let rest = self.parameters.ttl.saturating_sub(self.parameters.fence);
+        if !done && at < leading.deadline + rest {
+            return; // once more, for as long as nobody else may take it
         }
         self.seen = None;
         self.look_at = at + self.parameters.poll();

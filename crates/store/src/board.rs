@@ -13,6 +13,10 @@ use uuid::Uuid;
 
 use crate::Error;
 
+/// No hand-over is kept for longer than this. One that is to last longer was written before the database's clock was
+/// set back, and binds nobody.
+pub const HANDOFF_MAX: Duration = Duration::from_secs(10);
+
 /// What identifies one state of the lease row. It changes with every renewal.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Mark {
@@ -136,7 +140,7 @@ pub trait Board: Send {
     /// Reads the lease row. `ttl` is how long a lease lasts.
     fn look(&mut self, ttl: Duration) -> Result<Lease, Error>;
 
-    /// Takes the lease for `node` if its row still is `seen` and may be taken: released, or expired by the database's
+    /// Takes the lease for `node` if its row still is `seen`, on the timeline on which it was, and may be taken: released, or expired by the database's
     /// clock, and not being handed to another. All shard rows take the new term in the same transaction, which waits for
     /// the handoff in flight; sessions of older terms are ended. `None`: it may not be taken now.
     fn acquire(
@@ -150,7 +154,8 @@ pub trait Board: Send {
     /// Keeps the lease for another `ttl`.
     fn renew(&mut self, term: Term, ttl: Duration) -> Result<Renewal, Error>;
 
-    /// Gives the lease up, if `term` holds it; `to` alone may take it within `hold`.
+    /// Gives the lease up, if `term` holds it; `to` alone may take it within `hold`, which
+    /// is no longer than [`HANDOFF_MAX`].
     fn release(&mut self, term: Term, to: Option<&str>, hold: Duration, reason: &str) -> Result<(), Error>;
 
     /// Writes what a node says of itself; false when another living process goes by its id.

@@ -6,7 +6,8 @@ use cluster::machine::{Candidate, Do, Machine};
 use cluster::{Fault, Parameters, Role, Tick};
 use store::board::Mark;
 
-use super::row::{self, Row};
+use super::guards::Without;
+use super::row::Row;
 
 const P: Parameters = Parameters::DEFAULT;
 
@@ -30,7 +31,7 @@ struct Site {
 impl Site {
     fn new(node: &str) -> Site {
         Site {
-            row: Row::new(row::Fault::None),
+            row: Row::new(Without::Nothing),
             now: Tick(1_000_000_000_000),
             node: node.to_owned(),
             machine: Machine::new(candidate(node), P),
@@ -77,6 +78,14 @@ impl Site {
         }
         self.now = end;
         self.settle();
+    }
+
+    /// Nothing of the leadership that it is to end runs any more.
+    fn stopped(&mut self) {
+        let Role::SteppingDown(term) = self.machine.role() else {
+            panic!("it was not asked to stop: {:?}", self.machine.role())
+        };
+        self.machine.stopped(term);
     }
 
     fn leads(&self) -> bool {
@@ -166,9 +175,9 @@ fn an_answer_that_comes_after_the_deadline_is_too_late() {
 fn a_leader_that_hears_of_another_term_stops_at_once() {
     let mut site = Site::new("a");
     site.pass(P.ttl + Duration::from_millis(50));
-    site.row.fault = row::Fault::TakesUnseen;
+    site.row.without = Without::SeenMark;
     taken_by_another(&mut site);
-    site.row.fault = row::Fault::None;
+    site.row.without = Without::Nothing;
     site.pass(P.renew);
     assert_eq!(site.machine.role(), Role::Fenced(Fault::Superseded));
 }
@@ -182,7 +191,7 @@ fn a_wish_for_another_leader_is_granted_once_every_standby_may_know_of_it() {
     assert!(matches!(site.machine.role(), Role::SteppingDown(_)));
     let held = site.row.look(site.now, P.ttl);
     assert!(!held.released, "it is kept for as long as anything runs");
-    site.machine.stopped();
+    site.stopped();
     site.settle();
     let given = site.row.look(site.now, P.ttl);
     assert!(given.released && given.handoff_to.as_deref() == Some("b"));
@@ -239,7 +248,7 @@ fn a_leader_that_leaves_gives_the_lease_up_last() {
         !site.row.look(site.now, P.ttl).released,
         "it renews while it stops"
     );
-    site.machine.stopped();
+    site.stopped();
     site.settle();
     assert_eq!(site.machine.role(), Role::Left);
     assert!(site.row.look(site.now, P.ttl).released);
@@ -255,5 +264,92 @@ fn another_server_that_says_the_lease_is_free_is_not_believed_at_once() {
     site.pass(P.ttl - Duration::from_millis(600));
     assert!(!site.leads(), "the other one may still lead by its own clock");
     site.pass(Duration::from_secs(2));
+    assert!(site.leads());
+}
+
+#[test]
+fn a_word_that_all_has_stopped_counts_for_the_leadership_that_it_names() {
+    let mut site = Site::new("a");
+    site.pass(P.ttl + Duration::from_millis(50));
+    let Role::Leader(first) = site.machine.role() else {
+        panic!("nobody else is there")
+    };
+    site.row.asked = Some(("b".to_owned(), site.now.0));
+    site.pass(Duration::from_secs(2));
+    site.stopped();
+    site.pass(Duration::from_secs(5));
+    assert!(site.leads(), "b did not come");
+    site.machine.stopped(first); // said twice, or late
+    site.machine.leave();
+    site.settle();
+    let kept = site.row.look(site.now, P.ttl);
+    assert!(!kept.released, "what runs now has not stopped");
+    assert!(matches!(site.machine.role(), Role::SteppingDown(_)));
+}
+
+#[test]
+fn a_node_in_which_nothing_runs_gives_the_lease_up_even_past_its_deadline() {
+    let mut site = Site::new("a");
+    site.pass(P.ttl + Duration::from_millis(50));
+    let due = site.settle().expect("it waits for its next renewal");
+    let deadline = site.machine.deadline().expect("it leads");
+    site.machine.leave();
+    site.stopped();
+    assert_eq!(
+        site.machine.deadline(),
+        None,
+        "nothing runs that could be too late"
+    );
+    let mut tries = 0;
+    site.now = due;
+    while site.now < deadline + Duration::from_secs(1) {
+        let Do::Release(..) = site.machine.next(site.now) else {
+            panic!("it is still to be given up")
+        };
+        site.machine.released(site.now, false); // the database does not answer
+        site.now = site.now + Duration::from_millis(100);
+        tries += 1;
+    }
+    assert!(tries > 10);
+    site.settle();
+    assert!(site.row.look(site.now, P.ttl).released);
+    assert_eq!(site.machine.role(), Role::Left);
+}
+
+#[test]
+fn giving_up_is_not_tried_longer_than_others_have_to_wait() {
+    let mut site = Site::new("a");
+    site.pass(P.ttl + Duration::from_millis(50));
+    let deadline = site.machine.deadline().expect("it leads");
+    site.machine.leave();
+    site.stopped();
+    site.now = deadline + (P.ttl - P.fence);
+    assert!(matches!(site.machine.next(site.now), Do::Release(..)));
+    site.machine.released(site.now, false);
+    assert_eq!(site.machine.role(), Role::Left);
+}
+
+#[test]
+fn a_hand_over_that_a_clock_set_back_makes_endless_binds_nobody() {
+    let mut site = Site::new("a");
+    site.pass(P.ttl + Duration::from_millis(50));
+    site.row.asked = Some(("b".to_owned(), site.now.0));
+    site.pass(Duration::from_secs(2));
+    site.stopped();
+    site.settle();
+    site.row.clock_error = -3_600_000_000_000;
+    site.pass(Duration::from_secs(1));
+    assert!(site.leads(), "b is not waited for for an hour");
+}
+
+/// It gives no sign of life, so nobody could tell whether it lives. What it still tries to write is refused under the
+/// lock of the shard's row.
+#[test]
+fn a_node_alone_that_left_its_entry_is_replaced_after_the_whole_time_and_not_before() {
+    let mut site = Site::new("a");
+    site.row.take_alone(site.now, "alone");
+    site.pass(P.ttl - Duration::from_millis(1));
+    assert!(!site.leads());
+    site.pass(Duration::from_secs(1));
     assert!(site.leads());
 }

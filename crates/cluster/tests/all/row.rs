@@ -5,20 +5,10 @@ use std::time::Duration;
 use cluster::Tick;
 use cluster::board::Lease;
 use model::{Epoch, Term};
-use store::board::{Asked, Mark, Renewal};
+use store::board::{Asked, HANDOFF_MAX, Mark, Renewal};
 use uuid::Uuid;
 
-/// What the row does wrong, to see whether a test would notice.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Fault {
-    None,
-    /// Takes it for anybody who asks, whatever he has seen of it.
-    TakesUnseen,
-    /// Gives it up for anybody, whichever term he names.
-    ReleasesUnasked,
-    /// Renews for anybody, whichever term he names.
-    RenewsUnasked,
-}
+use super::guards::Without;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Row {
@@ -32,12 +22,12 @@ pub(crate) struct Row {
     pub(crate) asked: Option<(String, u64)>,
     /// What the database's clock says more than the true one, in nanoseconds.
     pub(crate) clock_error: i64,
-    pub(crate) fault: Fault,
+    pub(crate) without: Without,
     terms: u128,
 }
 
 impl Row {
-    pub(crate) fn new(fault: Fault) -> Row {
+    pub(crate) fn new(without: Without) -> Row {
         Row {
             mark: Mark {
                 epoch: Epoch(0),
@@ -52,7 +42,7 @@ impl Row {
             handoff: None,
             asked: None,
             clock_error: 0,
-            fault,
+            without,
             terms: 0,
         }
     }
@@ -63,7 +53,7 @@ impl Row {
 
     fn expired(&self, now: Tick, ttl: Duration) -> bool {
         let clock = self.clock(now);
-        self.expires_at < clock || self.expires_at > clock + 2 * nanos(ttl)
+        self.expires_at < clock || self.expires_at > clock + nanos(ttl.max(self.ttl))
     }
 
     pub(crate) fn look(&self, now: Tick, ttl: Duration) -> Lease {
@@ -78,7 +68,7 @@ impl Row {
             handoff_to: self
                 .handoff
                 .clone()
-                .filter(|(_, until)| *until > clock)
+                .filter(|(_, until)| is_kept(*until, clock))
                 .map(|(to, _)| to),
             fingerprint: None,
             approved: None,
@@ -90,15 +80,39 @@ impl Row {
         }
     }
 
-    pub(crate) fn acquire(&mut self, now: Tick, seen: &Mark, node: &str, ttl: Duration) -> Option<Term> {
+    /// Whether `node` may take it as it was seen.
+    pub(crate) fn may_take(&self, now: Tick, seen: &Mark, node: &str, ttl: Duration) -> bool {
         let free = self.released || self.expired(now, ttl);
         let clock = self.clock(now);
         let ours = self
             .handoff
             .as_ref()
-            .is_none_or(|(to, until)| to == node || *until <= clock);
-        let asked_for = self.mark == *seen && free && ours;
-        if !asked_for && self.fault != Fault::TakesUnseen {
+            .is_none_or(|(to, until)| to == node || !is_kept(*until, clock));
+        let mut seen = *seen;
+        if matches!(self.without, Without::SameTimeline | Without::Timeline) {
+            seen.timeline = self.mark.timeline;
+        }
+        self.mark == seen && free && ours || self.without == Without::SeenMark
+    }
+
+    /// The term that holds it, or held it last.
+    pub(crate) fn newest(&self) -> Term {
+        Term {
+            epoch: self.mark.epoch,
+            id: self.mark.term,
+        }
+    }
+
+    /// A node that is not one of a cluster takes it, and says nothing more.
+    pub(crate) fn take_alone(&mut self, now: Tick, node: &str) -> Option<Term> {
+        let mark = self.mark;
+        let term = self.acquire(now, &mark, node, Duration::ZERO);
+        self.expires_at = 0;
+        term
+    }
+
+    pub(crate) fn acquire(&mut self, now: Tick, seen: &Mark, node: &str, ttl: Duration) -> Option<Term> {
+        if !self.may_take(now, seen, node, ttl) {
             return None;
         }
         self.terms += 1;
@@ -107,22 +121,27 @@ impl Row {
         self.mark.renewals += 1;
         self.node = node.to_owned();
         self.released = false;
-        self.expires_at = clock + nanos(ttl);
+        self.expires_at = self.clock(now) + nanos(ttl);
         self.ttl = ttl;
         self.handoff = None;
         self.asked = None;
-        Some(Term {
-            epoch: self.mark.epoch,
-            id: self.mark.term,
-        })
+        Some(self.newest())
     }
 
     fn holds(&self, term: Term) -> bool {
-        !self.released && self.mark.epoch == term.epoch && self.mark.term == term.id
+        let ours = match self.without {
+            Without::EqualTerms => term.epoch >= self.mark.epoch,
+            _ => term == self.newest(),
+        };
+        ours && !self.released
+    }
+
+    pub(crate) fn may_release(&self, term: Term) -> bool {
+        self.holds(term) || self.without == Without::GuardedRelease
     }
 
     pub(crate) fn renew(&mut self, now: Tick, term: Term, ttl: Duration) -> Renewal {
-        if !self.holds(term) && self.fault != Fault::RenewsUnasked {
+        if !self.holds(term) && self.without != Without::GuardedRenewal {
             return Renewal::Lost;
         }
         self.mark.renewals += 1;
@@ -131,7 +150,7 @@ impl Row {
     }
 
     pub(crate) fn release(&mut self, now: Tick, term: Term, to: Option<&str>, hold: Duration) {
-        if !self.holds(term) && self.fault != Fault::ReleasesUnasked {
+        if !self.may_release(term) {
             return;
         }
         self.released = true;
@@ -149,6 +168,11 @@ impl Row {
         self.mark.timeline = timeline;
         self.terms = terms; // random ids do not come again
     }
+}
+
+/// Whether a hand-over binds others: not after its end, and not when no clock in order could lead to it.
+fn is_kept(until: u64, clock: u64) -> bool {
+    until > clock && until <= clock + nanos(HANDOFF_MAX)
 }
 
 fn nanos(duration: Duration) -> u64 {

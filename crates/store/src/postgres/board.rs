@@ -16,7 +16,7 @@ use super::options::Options;
 use super::segment::number;
 use super::target::Target;
 use crate::Error;
-use crate::board::{Asked, Board, Leadership, Lease, Mark, Member, MemberView, Renewal};
+use crate::board::{Asked, Board, HANDOFF_MAX, Leadership, Lease, Mark, Member, MemberView, Renewal};
 
 /// Now by the database's clock, in microseconds; a statement that waited for a lock reads it after the wait.
 macro_rules! now {
@@ -129,17 +129,18 @@ impl Board for PostgresBoard {
         let sql = |timeline: &str| {
             format!(
                 "SELECT epoch, term, renewals, {timeline}, node, released,
-                    expires_at < {now} OR expires_at > {now} + 2 * $1, expires_at - {now},
-                    CASE WHEN handoff_until > {now} THEN handoff_to END, fingerprint, approved, ttl, {ASKED}
+                    expires_at < {now} OR expires_at > {now} + greatest(ttl, $1), expires_at - {now},
+                    CASE WHEN handoff_until > {now} AND handoff_until <= {now} + $2 THEN handoff_to END, fingerprint, approved, ttl, {ASKED}
                  FROM holdfast.lease WHERE lease_group = 0",
                 now = now!()
             )
         };
+        let values = || arguments!(micros(ttl), micros(HANDOFF_MAX));
         let doing = "reading the lease";
-        let row = match self.row(doing, &sql(self.timeline()), || arguments!(micros(ttl))) {
+        let row = match self.row(doing, &sql(self.timeline()), values) {
             Err(error) if self.timelines && fault::state_of(&error).as_deref() == Some("42501") => {
                 self.timelines = false;
-                self.row(doing, &sql("0"), || arguments!(micros(ttl)))?
+                self.row(doing, &sql("0"), values)?
             }
             other => other?,
         };
@@ -358,6 +359,8 @@ fn take(
     patience: Duration,
 ) -> Result<Option<Term>, Error> {
     let doing = database("acquiring leadership");
+    // A server that took over meanwhile may say again what another leader changed on the one before it.
+    let timeline = if seen.timeline == 0 { "0" } else { TIMELINE };
     link.transaction(|link| {
         // Shorter than the call may take, so that the server gives up first.
         link.script(format!("SET LOCAL lock_timeout = '{}ms'", patience.as_millis() / 2))
@@ -370,9 +373,10 @@ fn take(
                  fingerprint = $6, approved = NULL, handoff_to = NULL, handoff_until = 0, asked_by = NULL,
                  asked_to = NULL, asked_at = NULL
              FROM before
-             WHERE lease.lease_group = 0 AND lease.epoch = $1 AND lease.term = $2 AND lease.renewals = $3
-                 AND (lease.released OR lease.expires_at < {now} OR lease.expires_at > {now} + 2 * $7)
-                 AND (lease.handoff_to IS NULL OR lease.handoff_to = $5 OR lease.handoff_until < {now})
+             WHERE lease.lease_group = 0 AND lease.epoch = $1 AND lease.term = $2 AND lease.renewals = $3 AND {timeline} = $9
+                 AND (lease.released OR lease.expires_at < {now} OR lease.expires_at > {now} + greatest(lease.ttl, $7))
+                 AND (lease.handoff_to IS NULL OR lease.handoff_to = $5 OR lease.handoff_until < {now}
+                     OR lease.handoff_until > {now} + $8)
              RETURNING lease.epoch, lease.acquired_at, before.renewed_at",
             now = now!()
         );
@@ -383,7 +387,9 @@ fn take(
             id,
             node,
             fingerprint,
-            micros(ttl)
+            micros(ttl),
+            micros(HANDOFF_MAX),
+            seen.timeline.cast_signed()
         );
         let row = link
             .maybe_row(sqlx_core::sql_str::AssertSqlSafe(sql), values.map_err(&doing)?)

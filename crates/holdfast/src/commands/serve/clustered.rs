@@ -67,12 +67,14 @@ pub(super) async fn run(serving: Serving) -> anyhow::Result<ExitCode> {
                         node = Some(leading);
                     }
                     Err(error) => {
+                        cluster.leave();
+                        cluster.stopped(term);
                         break Some(anyhow::Error::new(error).context("this node could not begin to lead"));
                     }
                 }
                 continue;
             }
-            Role::SteppingDown(_) => {
+            Role::SteppingDown(term) => {
                 if let Some(leading) = node.take() {
                     cluster.fit(Some("it stopped leading a moment ago".to_owned()));
                     tokio::select! {
@@ -81,7 +83,7 @@ pub(super) async fn run(serving: Serving) -> anyhow::Result<ExitCode> {
                     }
                     seat.vacate();
                 }
-                cluster.stopped();
+                cluster.stopped(term);
             }
             Role::Standby if store.is_none() => {
                 store = Some(place.open().await?); // with nothing of the last leadership in memory
@@ -114,8 +116,6 @@ pub(super) async fn run(serving: Serving) -> anyhow::Result<ExitCode> {
         }
     };
     let leaving = Arc::clone(&cluster);
-    cluster.leave();
-    cluster.stopped();
     tokio::task::spawn_blocking(move || leaving.join()).await?;
     stop.cancel();
     let _ = api.await;

@@ -15,7 +15,7 @@ const TTL: Duration = Duration::from_secs(30);
 /// A lease that has run out by the time it is looked at.
 const OVER: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(2);
-const HOLD: Duration = Duration::from_secs(30);
+const HOLD: Duration = Duration::from_secs(10);
 
 fn board(url: &str) -> PostgresBoard {
     postgres::board(&options(url, None), PATIENCE).unwrap()
@@ -57,6 +57,15 @@ fn the_lease_is_taken_as_it_was_seen_and_only_once() {
     let (mut a, mut b) = (board(&database.url()), board(&database.url()));
     let mark = seen(&mut a);
     assert_eq!((mark.epoch.0, mark.renewals), (0, 0), "nobody ever held it");
+    let elsewhere = Mark {
+        timeline: mark.timeline + 1,
+        ..mark
+    };
+    assert_eq!(
+        a.acquire(&elsewhere, "a", "one", TTL).unwrap(),
+        None,
+        "it was seen on another server"
+    );
     let term = a.acquire(&mark, "a", "one", TTL).unwrap().expect("it is free");
     assert_eq!(
         b.acquire(&mark, "b", "one", TTL).unwrap(),
@@ -141,6 +150,20 @@ fn a_lease_that_is_handed_over_is_kept_for_whom_it_is_for() {
     );
     assert!(b.acquire(&mark, "b", "one", TTL).unwrap().is_some());
     assert_eq!(b.history(2).unwrap()[1].reason.as_deref(), Some("handed over"));
+}
+
+#[test]
+fn a_hand_over_written_before_the_databases_clock_was_set_back_binds_nobody() {
+    let database = pgtest::server().database();
+    made(&database);
+    let (mut a, mut b) = (board(&database.url()), board(&database.url()));
+    let term = take(&mut a, "a", TTL);
+    // As it looks after the clock was set back by an hour.
+    let hold = Duration::from_secs(3_600) + HOLD;
+    a.release(term, Some("gone"), hold, "handed over").unwrap();
+    assert_eq!(b.look(TTL).unwrap().handoff_to, None);
+    let mark = seen(&mut b);
+    assert!(b.acquire(&mark, "b", "one", TTL).unwrap().is_some());
 }
 
 #[test]
