@@ -13,6 +13,7 @@ pub mod contract;
 mod desk;
 pub mod keys;
 mod migration;
+pub mod orders;
 mod outage;
 mod packing;
 pub mod postgres;

@@ -1,6 +1,7 @@
 //! The product from outside: the real binary, real sockets, real files, real kills.
 
 mod cluster;
+mod cluster_reads;
 mod containers;
 mod crash;
 mod database;

@@ -24,6 +24,7 @@ macro_rules! now {
         "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
     };
 }
+pub(super) use now;
 
 /// The timeline that this server writes; 0 when it does not say.
 const TIMELINE: &str = "CASE WHEN pg_is_in_recovery() THEN 0 ELSE
@@ -71,7 +72,7 @@ impl PostgresBoard {
 
     /// One statement that may be repeated without harm: once more on a new connection if the old one turns out to be
     /// gone.
-    fn rows(
+    pub(super) fn rows(
         &mut self,
         doing: &'static str,
         sql: &str,
@@ -89,7 +90,7 @@ impl PostgresBoard {
         }
     }
 
-    fn row(
+    pub(super) fn row(
         &mut self,
         doing: &'static str,
         sql: &str,

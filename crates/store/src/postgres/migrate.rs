@@ -21,6 +21,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "cluster",
         sql: include_str!("../../migrations/postgres/0002_cluster.sql"),
     },
+    Migration {
+        version: 3,
+        name: "commands",
+        sql: include_str!("../../migrations/postgres/0003_commands.sql"),
+    },
 ];
 
 /// The newest version of the schema that this program knows.

@@ -1,7 +1,7 @@
 //! The [`Store`] of this backend: writes go to the writer's queue, reads to blocking threads.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -32,6 +32,8 @@ pub(super) struct Shared {
     /// Set once the writer has ended in order: nothing that it did not answer was written.
     pub(super) closed: Arc<AtomicBool>,
     pub(super) revision: Revision,
+    /// Whether this process changes the segments. Otherwise another one does, and says nothing of it to `revision`.
+    pub(super) leads: AtomicBool,
     /// Held while a segment is retired.
     pub(super) retiring: Mutex<()>,
 }
@@ -45,6 +47,7 @@ impl Shared {
             readers,
             closed: Arc::default(),
             revision: Revision::default(),
+            leads: AtomicBool::new(false),
             retiring: Mutex::default(),
         }
     }
@@ -104,9 +107,17 @@ impl PostgresStore {
         read: impl Fn(&mut View<Tables<'_>>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let shared = Arc::clone(&self.shared);
+        let owns = shared.leads.load(Ordering::Acquire);
         let read = move |link: &mut Link| {
-            let catalog = segment::catalog(link)?;
-            read(&mut View::new(Tables::new(link, catalog)))
+            let look = |link: &mut Link| {
+                let catalog = segment::catalog(link)?;
+                read(&mut View::new(Tables::new(link, catalog)))
+            };
+            if owns {
+                look(link)
+            } else {
+                segment::unchanged(link, look)
+            }
         };
         self.blocking(move || shared.revision.read(|| shared.readers.with(&read)))
             .await
@@ -117,11 +128,15 @@ impl PostgresStore {
 impl Store for PostgresStore {
     async fn acquire(&self, node: &str) -> Result<Term, Error> {
         let node = node.to_owned();
-        self.desk.ask(|reply| Command::Acquire(node, reply)).await
+        let term = self.desk.ask(|reply| Command::Acquire(node, reply)).await?;
+        self.shared.leads.store(true, Ordering::Release);
+        Ok(term)
     }
 
     async fn lead(&self, term: Term) -> Result<(), Error> {
-        self.desk.ask(|reply| Command::Lead(term, reply)).await
+        self.desk.ask(|reply| Command::Lead(term, reply)).await?;
+        self.shared.leads.store(true, Ordering::Release);
+        Ok(())
     }
 
     async fn release(&self, term: Term) -> Result<(), Error> {
@@ -259,6 +274,8 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) -> Result<(), Error> {
+        // Reads may go on; whoever leads next changes the segments.
+        self.shared.leads.store(false, Ordering::Release);
         self.desk.ask(Command::Close).await
     }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::Context;
 use cluster::board::Member;
 use cluster::{Cluster, Parameters, Role};
-use engine::{Leadership, Node};
+use engine::orders::Orders;
+use engine::{Leadership, Node, Observer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,7 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 pub(super) async fn run(serving: Serving) -> anyhow::Result<ExitCode> {
     // Makes the tables, and waits for a database that is away.
     let mut store = Some(serving.place.open().await?);
-    let cluster = join(&serving).await?;
+    let (cluster, orders) = join(&serving).await?;
     serving.enter_repository()?;
     let about = serving.about();
     let Serving {
@@ -37,7 +38,12 @@ pub(super) async fn run(serving: Serving) -> anyhow::Result<ExitCode> {
     } = serving;
     tracing::info!(address = %listener.local_addr()?, "the API answers; this node is a standby");
     let stop = CancellationToken::new();
-    let seat = api::Seat::of_cluster(about, Arc::clone(&cluster));
+    let seat = api::Seat::of_cluster(about, Arc::clone(&cluster), orders);
+    seat.observe(
+        store
+            .as_ref()
+            .map(|store| Observer::new(Arc::clone(store), &project)),
+    );
     let api = tokio::spawn(api::serve(listener, Arc::clone(&seat), metrics, stop.clone()));
     tokio::spawn(pulse(Arc::clone(&cluster)));
     let mut roles = cluster.role();
@@ -84,7 +90,9 @@ pub(super) async fn run(serving: Serving) -> anyhow::Result<ExitCode> {
                 cluster.stopped();
             }
             Role::Standby if store.is_none() => {
-                store = Some(place.open().await?); // with nothing of the last leadership in memory
+                let opened = place.open().await?; // with nothing of the last leadership in memory
+                seat.observe(Some(Observer::new(Arc::clone(&opened), &project)));
+                store = Some(opened);
                 cluster.fit(None);
             }
             Role::Fenced(_) => {
@@ -142,8 +150,8 @@ async fn end_when_fenced(roles: watch::Receiver<Role>) -> ! {
     end_fenced().await
 }
 
-/// Joins the cluster as a standby.
-async fn join(serving: &Serving) -> anyhow::Result<Arc<Cluster>> {
+/// Joins the cluster as a standby; also the way by which commands reach the leader.
+async fn join(serving: &Serving) -> anyhow::Result<(Arc<Cluster>, Box<dyn Orders>)> {
     let settings = &serving.settings;
     let Place::Server(options) = &serving.place else {
         anyhow::bail!("a cluster needs a database server (store.backend)");
@@ -173,15 +181,17 @@ async fn join(serving: &Serving) -> anyhow::Result<Arc<Cluster>> {
     };
     let fencer = std::env::current_exe().context("this program's own file cannot be found")?;
     let options = options.clone();
-    let joined = tokio::task::spawn_blocking(move || -> Result<Arc<Cluster>, cluster::StartError> {
+    let joined = tokio::task::spawn_blocking(move || -> Result<_, cluster::StartError> {
         let lease = store::postgres::board(&options, parameters.attempt)?;
         let other = store::postgres::board(&options, parameters.ttl)?;
+        let orders = store::postgres::board(&options, parameters.ttl)?;
         let options = cluster::Options {
             parameters,
             member,
             fencer: Some(fencer),
         };
-        Cluster::start(options, Box::new(lease), Box::new(other))
+        let cluster = Cluster::start(options, Box::new(lease), Box::new(other))?;
+        Ok((cluster, Box::new(orders) as Box<dyn Orders>))
     });
     Ok(joined.await??)
 }
