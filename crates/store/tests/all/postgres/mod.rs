@@ -8,6 +8,8 @@ mod disk_full;
 mod failover;
 mod fence;
 mod network;
+mod observers;
+mod orders;
 mod outages;
 mod refusals;
 mod retention;
