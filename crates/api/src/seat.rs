@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cluster::Cluster;
 use engine::orders::Orders;
-use engine::{Node, Observer};
+use engine::{Conflict, Node, Observer};
 use parking_lot::RwLock;
 
 use crate::error::Error;
@@ -35,6 +35,7 @@ pub struct Seat {
     pub(crate) courier: Option<Courier>,
     node: RwLock<Option<Arc<Node>>>,
     observer: RwLock<Option<Arc<Observer>>>,
+    conflicts: RwLock<Vec<Conflict>>,
 }
 
 impl Seat {
@@ -46,6 +47,7 @@ impl Seat {
             courier: None,
             node: RwLock::new(Some(node)),
             observer: RwLock::default(),
+            conflicts: RwLock::default(),
         })
     }
 
@@ -57,12 +59,31 @@ impl Seat {
             courier: Some(Courier::new(orders)),
             node: RwLock::default(),
             observer: RwLock::default(),
+            conflicts: RwLock::default(),
         })
     }
 
     /// While it does not lead, reads are answered by `observer`; `None`: its store is not open.
     pub fn observe(&self, observer: Option<Observer>) {
         *self.observer.write() = observer.map(Arc::new);
+    }
+
+    /// What answers reads while this process does not lead.
+    pub fn observer(&self) -> Option<Arc<Observer>> {
+        self.observer.read().clone()
+    }
+
+    /// Inbounds that would not receive if this process led.
+    pub fn foresee(&self, conflicts: Vec<Conflict>) {
+        *self.conflicts.write() = conflicts;
+    }
+
+    /// The same, while it does not lead.
+    pub(crate) fn foreseen(&self) -> Vec<Conflict> {
+        match self.occupant() {
+            Some(_) => Vec::new(), // its connections say what is so
+            None => self.conflicts.read().clone(),
+        }
     }
 
     /// This process leads with `node` from now on.
@@ -76,7 +97,7 @@ impl Seat {
     }
 
     /// The node, if one runs here.
-    pub(crate) fn occupant(&self) -> Option<Arc<Node>> {
+    pub fn occupant(&self) -> Option<Arc<Node>> {
         self.node.read().clone()
     }
 

@@ -18,6 +18,7 @@ pub mod project;
 mod reading;
 mod reads;
 mod recovery;
+mod rehearsal;
 mod retention;
 mod retry;
 pub mod settings;
@@ -36,10 +37,11 @@ pub use reads::{
     ClusterStatus, ConnectionView, DeadLetterQuery, DeadLetterView, MessageLine, MessageQuery, MessageView,
     ReadError, SendView, TrailEntry,
 };
+pub use rehearsal::{Conflict, rehearse};
 pub use retention::{RetentionReport, SegmentView, StoreSize};
 pub use settings::Settings;
 pub use stages::StageTimes;
 pub use store::Key;
 pub use store::orders;
 pub use store::views::Page;
-pub use store::{Census, CommitSizes, commit_sizes};
+pub use store::{Census, CommitSizes, Schema, commit_sizes};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use model::graph::Graph;
 use model::{MessageId, NameId};
 use store::views::Page;
-use store::{Census, Desired, NameKind, Store};
+use store::{Census, Desired, NameKind, Schema, Store};
 
 use crate::names::Names;
 use crate::project::Project;
@@ -128,6 +128,11 @@ impl Observer {
     /// A page of dead letters that nobody dealt with yet, oldest first.
     pub async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Page<DeadLetterView>, ReadError> {
         self.reading(&self.names().await?, "").dead_letters(query).await
+    }
+
+    /// How far the store's schema is, and how far this program knows it.
+    pub async fn schema(&self) -> Result<Schema, ReadError> {
+        Ok(self.store.schema().await?)
     }
 
     /// Counts over the whole store; reads everything, so not for a dashboard's refresh.

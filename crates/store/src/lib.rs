@@ -25,6 +25,7 @@ pub mod views;
 
 pub use contract::{Census, CommitError, Desired, Error, NameKind, Store, WorkMessage};
 pub use keys::{Key, Keys};
+pub use migration::Schema;
 pub use rows::{Entry, Receipt, Unit};
 pub use segments::retention::{Done, Fate, Findings, RetentionRules, Retired, SegmentInfo};
 pub use tally::{CommitSizes, commit_sizes};

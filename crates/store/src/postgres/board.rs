@@ -284,7 +284,7 @@ impl Board for PostgresBoard {
             now!(),
             " - seen_at, ",
             now!(),
-            " - started_at FROM holdfast.node ORDER BY id"
+            " - started_at, schema FROM holdfast.node ORDER BY id"
         );
         let rows = self.rows("reading the nodes", sql, || Ok(PgArguments::default()))?;
         let read = |row: &PgRow| -> Result<MemberView, Driver> {
@@ -306,6 +306,7 @@ impl Board for PostgresBoard {
                 },
                 seen_ago: duration(row.try_get(13)?),
                 up: duration(row.try_get(14)?),
+                schema: row.try_get(15)?,
             })
         };
         rows.iter().map(read).collect::<Result<_, _>>().map_err(doing)

@@ -1,7 +1,7 @@
 //! The [`Store`] of this backend: writes go to the writer's queue, reads to blocking threads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -13,7 +13,7 @@ use super::options::Options;
 use super::readers::Readers;
 use super::tables::Tables;
 use super::target::Target;
-use super::{control, integrity, retention, segment};
+use super::{control, integrity, migrate, retention, segment};
 use crate::desk::{Answers, Command, Desk};
 use crate::segments::retention::{Findings, RetentionRules, Retired, SegmentInfo};
 use crate::segments::revision::Revision;
@@ -22,7 +22,7 @@ use crate::views::{
     DeadLetter, DeadLetterFilter, Leader, MessageDetail, MessageFilter, OpenMessage, OpenRouted, OpenSend,
     Page, Summary,
 };
-use crate::{Census, Desired, Error, NameKind, Store, Unit, WorkMessage};
+use crate::{Census, Desired, Error, NameKind, Schema, Store, Unit, WorkMessage};
 
 /// What the writer, the keeper and the readers share.
 pub(super) struct Shared {
@@ -34,6 +34,10 @@ pub(super) struct Shared {
     pub(super) revision: Revision,
     /// Whether this process changes the segments. Otherwise another one does, and says nothing of it to `revision`.
     pub(super) leads: AtomicBool,
+    /// The store closes: the keeper leaves off.
+    pub(super) closing: AtomicBool,
+    /// The server's process that works for the keeper; 0 = none.
+    pub(super) keeping: AtomicI32,
     /// Held while a segment is retired.
     pub(super) retiring: Mutex<()>,
 }
@@ -48,6 +52,8 @@ impl Shared {
             closed: Arc::default(),
             revision: Revision::default(),
             leads: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            keeping: AtomicI32::new(0),
             retiring: Mutex::default(),
         }
     }
@@ -134,6 +140,9 @@ impl Store for PostgresStore {
     }
 
     async fn lead(&self, term: Term) -> Result<(), Error> {
+        // A newer node may have led meanwhile, and taken the schema further.
+        let place = self.shared.target.name();
+        self.read(move |link| migrate::check(link, &place)).await?;
         self.desk.ask(|reply| Command::Lead(term, reply)).await?;
         self.shared.leads.store(true, Ordering::Release);
         Ok(())
@@ -267,6 +276,10 @@ impl Store for PostgresStore {
         let shared = Arc::clone(&self.shared);
         self.blocking(move || retention::retire(&shared, term, number, &rules))
             .await
+    }
+
+    async fn schema(&self) -> Result<Schema, Error> {
+        self.read(migrate::schema).await
     }
 
     async fn size_bytes(&self) -> Result<u64, Error> {

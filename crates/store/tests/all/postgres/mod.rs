@@ -13,6 +13,7 @@ mod orders;
 mod outages;
 mod refusals;
 mod retention;
+mod schema;
 mod support;
 mod tls;
 mod unknown;
