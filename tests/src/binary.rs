@@ -16,7 +16,12 @@ pub fn path() -> &'static Path {
 
 /// A command that runs the binary, with none of our own settings in its environment.
 pub fn command() -> Command {
-    let mut command = Command::new(path());
+    command_of(path())
+}
+
+/// The same with another build.
+pub fn command_of(program: &Path) -> Command {
+    let mut command = Command::new(program);
     for (key, _) in std::env::vars_os() {
         if key.to_string_lossy().starts_with("HOLDFAST_") {
             command.env_remove(key);

@@ -12,12 +12,15 @@ use crate::wait::{self, Hopeless, PATIENCE};
 use crate::{binary, http, ports};
 
 /// How to start a node.
+#[derive(Clone)]
 pub struct Plan {
     config: PathBuf,
     data: PathBuf,
     log: PathBuf,
     api: u16,
     settings: Vec<(String, String)>,
+    user: Option<u32>,
+    program: Option<PathBuf>,
 }
 
 impl Plan {
@@ -29,6 +32,8 @@ impl Plan {
             log: repository.beside("node.log"),
             api: ports::free(),
             settings: Vec::new(),
+            user: None,
+            program: None,
         }
     }
 
@@ -40,6 +45,8 @@ impl Plan {
             log: self.log.with_file_name(format!("{id}.log")),
             api: ports::free(),
             settings: self.settings.clone(),
+            user: self.user,
+            program: self.program.clone(),
         };
         plan.setting("HOLDFAST_NODE__ID", id)
     }
@@ -47,6 +54,18 @@ impl Plan {
     /// With the configuration of another repository.
     pub fn configured_by(mut self, repository: &Repository) -> Plan {
         self.config = repository.root();
+        self
+    }
+
+    /// By another build of the product.
+    pub fn built_as(mut self, program: impl Into<PathBuf>) -> Plan {
+        self.program = Some(program.into());
+        self
+    }
+
+    /// As another user; takes root.
+    pub fn as_user(mut self, user: u32) -> Plan {
+        self.user = Some(user);
         self
     }
 
@@ -70,7 +89,14 @@ impl Plan {
     /// Starts the process and does not wait for anything.
     pub fn spawn(&self) -> Result<Node<'_>> {
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let child = binary::command()
+        let mut command = match &self.program {
+            Some(program) => binary::command_of(program),
+            None => binary::command(),
+        };
+        if let Some(user) = self.user {
+            std::os::unix::process::CommandExt::uid(&mut command, user);
+        }
+        let child = command
             .arg("serve")
             .args(["--env", "dev", "--api", &format!("127.0.0.1:{}", self.api)])
             .arg("--config")

@@ -53,7 +53,10 @@ pub(crate) async fn status(State(app): State<Arc<App>>, query: Pairs) -> Result<
         answer.lease_margin_ms = standing.margin.map(ms);
         answer.lease_renew_ms = Some(ms(standing.latency));
         answer.could_lead = Some(standing.against.is_none() && !matches!(standing.role, Role::Fenced(_)));
-        answer.reason = standing.trouble.or(standing.against);
+        answer.reason = standing.trouble.or(standing.against).or(standing.remark);
+        let schema = schema(&app).await;
+        answer.schema = schema.map(Into::into);
+        answer.schema_known = schema.map(|schema| schema.known);
         if app.seat.occupant().is_none() {
             answer.lease_owner = Some(standing.owner).filter(|owner| !owner.is_empty());
         }
@@ -64,6 +67,11 @@ pub(crate) async fn status(State(app): State<Arc<App>>, query: Pairs) -> Result<
             .unwrap_or_default();
     }
     Ok(Json(answer))
+}
+
+/// `None` when the store is not open, or does not answer: what else is known is the more wanted then.
+async fn schema(app: &App) -> Option<engine::Schema> {
+    app.seat.observer()?.schema().await.ok()
 }
 
 /// `primary`, `standby`, `stepping down`, `fenced` or `left`.
@@ -130,10 +138,13 @@ pub(crate) async fn nodes(State(app): State<Arc<App>>, query: Pairs) -> Result<J
             pid: member.pid,
             api: member.api,
             version: member.version,
+            schema: view.schema,
             up_seconds: view.up.as_secs(),
         }
     });
+    let schema = schema(&app).await.map(Into::into);
     Ok(Json(wire::Nodes {
+        schema,
         nodes: nodes.collect(),
         leaderships: leaderships.into_iter().map(leadership).collect(),
         lease: wire::Lease {

@@ -15,7 +15,9 @@ use tokio::sync::Mutex;
 
 use crate::error::Error;
 use crate::guard;
-use crate::reads::{find, message_id, name_hint, no_such_send, send_id};
+use crate::orders::TakenBy;
+use crate::reader::Reader;
+use crate::reads::{find, message_id, no_such_send, send_id};
 use crate::routes::App;
 use crate::wire::{
     Empty, From, Held, ReplayDeadLetters, ReplayMessage, Replayed, Retention, RunRetention, Skipped,
@@ -28,7 +30,7 @@ const UNREADABLE_MAX: usize = 300;
 /// Dead letters read at once by a replay of many.
 const PAGE: usize = 500;
 
-/// A command as it arrived: who gives it, and what it says. An empty body is `{}`.
+/// A command as it arrived: who gives it (in a cluster with the node that took it), and what it says. An empty body is `{}`.
 pub(crate) struct Command<T> {
     pub(crate) actor: String,
     pub(crate) says: T,
@@ -38,7 +40,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Command<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        let actor = guard::actor(request.headers())?;
+        let taken = request.extensions().get::<TakenBy>().cloned();
+        let mut actor = guard::actor(request.headers())?;
+        if let Some(TakenBy(node)) = taken {
+            actor = format!("{actor} at {node}");
+        }
         let Question(says) = Question::from_request(request, state).await?;
         Ok(Command { actor, says })
     }
@@ -92,7 +98,7 @@ pub(crate) async fn replay_message(
     });
     Ok(Json(
         done.await
-            .map_err(|error| name_hint_if_missing(&leading, error, name.as_deref()))?
+            .map_err(|error| name_hint_if_missing(leading, error, name.as_deref()))?
             .into(),
     ))
 }
@@ -122,7 +128,7 @@ pub(crate) async fn replay_dead_letters(
     });
     Ok(Json(
         done.await
-            .map_err(|error| name_hint(&node, error, at.as_deref()))?
+            .map_err(|error| Reader::Leader(node).name_hint(error, at.as_deref()))?
             .into(),
     ))
 }
@@ -192,7 +198,7 @@ async fn set_held(app: &App, name: String, held: bool, actor: String) -> Result<
         node.set_held(&connection, held, &actor).await
     });
     done.await
-        .map_err(|error| name_hint_if_missing(&node, error, Some(&name)))?;
+        .map_err(|error| name_hint_if_missing(node, error, Some(&name)))?;
     Ok(Json(Held { name, held }))
 }
 
@@ -264,9 +270,9 @@ fn note<T>(actor: &str, command: &str, what: &str, done: &Result<T, CommandError
     tracing::info!(actor, command, what, refused, "an operator gave a command");
 }
 
-fn name_hint_if_missing(node: &Node, error: Error, name: Option<&str>) -> Error {
+fn name_hint_if_missing(node: Arc<Node>, error: Error, name: Option<&str>) -> Error {
     if error.status == StatusCode::NOT_FOUND {
-        name_hint(node, error, name)
+        Reader::Leader(node).name_hint(error, name)
     } else {
         error
     }

@@ -10,11 +10,15 @@ use engine::ConnectionView;
 const STATES: [&str; 4] = ["running", "held", "stopped", "waiting"];
 
 /// This node's part in its cluster.
-pub(crate) struct Standing(pub(crate) cluster::Standing);
+pub(crate) struct Standing {
+    pub(crate) cluster: cluster::Standing,
+    /// Inbounds that would not get their port.
+    pub(crate) conflicts: Vec<engine::Conflict>,
+}
 
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Standing(standing) = self;
+        let standing = &self.cluster;
         head(f, "holdfast_cluster_role", "1 for what this node is now")?;
         let now = crate::cluster::role(&standing.role);
         for role in ["primary", "standby", "stepping down", "fenced", "left"] {
@@ -62,7 +66,43 @@ impl fmt::Display for Standing {
             f,
             "holdfast_cluster_reached_seconds {}",
             standing.reached_ago.as_secs_f64()
-        )
+        )?;
+        head(
+            f,
+            "holdfast_cluster_leaderless_seconds",
+            "for how long nobody has led, as far as this node has seen; 0 while somebody does",
+        )?;
+        let leaderless = standing.leaderless.unwrap_or_default().as_secs_f64();
+        writeln!(f, "holdfast_cluster_leaderless_seconds {leaderless}")?;
+        head(
+            f,
+            "holdfast_cluster_config_agrees",
+            "1 while the configuration that was led with last is this node's",
+        )?;
+        writeln!(
+            f,
+            "holdfast_cluster_config_agrees {}",
+            u8::from(standing.config_agrees)
+        )?;
+        head(
+            f,
+            "holdfast_cluster_unready",
+            "1, with the reason, while this node could not take over at once, or something is amiss on it",
+        )?;
+        let reasons = standing.against.iter().chain(&standing.remark);
+        for reason in reasons {
+            writeln!(f, "holdfast_cluster_unready{{reason=\"{}\"}} 1", escaped(reason))?;
+        }
+        head(
+            f,
+            "holdfast_cluster_port_taken",
+            "1 for an inbound of a standby whose port another program has",
+        )?;
+        for conflict in &self.conflicts {
+            let name = escaped(&conflict.inbound);
+            writeln!(f, "holdfast_cluster_port_taken{{name=\"{name}\"}} 1")?;
+        }
+        Ok(())
     }
 }
 

@@ -89,7 +89,14 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
         let _ = write!(text, "{sample}"); // writing to a String cannot fail
     }
     if let Some(cluster) = &app.seat.cluster {
-        let _ = write!(text, "{}", gauges::Standing(cluster.standing()));
+        let _ = write!(
+            text,
+            "{}",
+            gauges::Standing {
+                cluster: cluster.standing(),
+                conflicts: app.seat.foreseen()
+            }
+        );
     }
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],

@@ -38,14 +38,7 @@ pub(crate) async fn connections(
     query: Pairs,
 ) -> Result<Json<Connections>, Error> {
     query.only(&[])?;
-    let items = app
-        .seat
-        .node()?
-        .connections()
-        .into_iter()
-        .map(Into::into)
-        .collect();
-    Ok(Json(Connections { items }))
+    Ok(Json(app.seat.reader()?.connections().await?))
 }
 
 pub(crate) async fn messages(
@@ -96,13 +89,13 @@ async fn listing(app: &App, filter: &Filter, key: Option<Key>) -> Result<Json<Pa
         before: filter.value::<RowId>("before")?,
         limit: filter.limit(PAGE, PAGE_MAX)?,
     };
-    let node = app.seat.node()?;
-    let found = node.messages(&query).await.map_err(|error| match &error {
+    let reader = app.seat.reader()?;
+    let found = reader.messages(&query).await.map_err(|error| match &error {
         ReadError::UnknownName {
             what: "search key",
             name,
         } => {
-            let declared = node.search_keys();
+            let declared = reader.search_keys();
             let near = did_you_mean(name, declared.iter().map(String::as_str));
             let all = || format!("the inbounds declare {}", declared.join(", "));
             let hint = near.or_else(|| (!declared.is_empty()).then(all));
@@ -110,7 +103,7 @@ async fn listing(app: &App, filter: &Filter, key: Option<Key>) -> Result<Json<Pa
         }
         ReadError::UnknownName { name, .. } => {
             let name = name.clone();
-            name_hint(&node, error.into(), Some(&name))
+            reader.name_hint(error.into(), Some(&name))
         }
         ReadError::Store(_) => error.into(),
     })?;
@@ -161,16 +154,16 @@ pub(crate) async fn dead_letters(
         after: filter.value("after")?,
         limit: filter.limit(PAGE, PAGE_MAX)?,
     };
-    let node = app.seat.node()?;
-    let page = node.dead_letters(&query).await;
+    let reader = app.seat.reader()?;
+    let page = reader.dead_letters(&query).await;
     Ok(Json(Page::of(page.map_err(|error| {
-        name_hint(&node, error.into(), query.at.as_deref())
+        reader.name_hint(error.into(), query.at.as_deref())
     })?)))
 }
 
 pub(crate) async fn census(State(app): State<Arc<App>>, query: Pairs) -> Result<Json<Census>, Error> {
     query.only(&[])?;
-    let census = app.seat.node()?.census().await?;
+    let census = app.seat.reader()?.census().await?;
     Ok(Json(Census {
         messages: census.messages,
         dispositions: census
@@ -212,7 +205,7 @@ pub(crate) async fn stages(State(app): State<Arc<App>>, query: Pairs) -> Result<
 
 /// The message, or a 404.
 pub(crate) async fn find(app: &App, id: MessageId) -> Result<MessageView, Error> {
-    app.seat.node()?.message(id).await?.ok_or_else(|| {
+    app.seat.reader()?.message(id).await?.ok_or_else(|| {
         Error::not_found(format!("there is no message {id}"))
             .hint("find its id in the list of messages, by control id for example")
     })
@@ -231,16 +224,6 @@ pub(crate) fn send_id(text: &str) -> Result<SendId, Error> {
 pub(crate) fn no_such_send(message: MessageId, send: SendId) -> Error {
     Error::not_found(format!("message {message} has no send {send}"))
         .hint(format!("its sends are listed at /api/v1/messages/{message}"))
-}
-
-/// Adds the nearest name in the configuration to an error about a name.
-pub(crate) fn name_hint(node: &engine::Node, error: Error, name: Option<&str>) -> Error {
-    let Some(name) = name else { return error };
-    let known = node.connections();
-    error.maybe_hint(did_you_mean(
-        name,
-        known.iter().map(|connection| connection.name.as_str()),
-    ))
 }
 
 fn stage(text: &str) -> Result<Stage, Error> {

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use crate::error::{Error, did_you_mean};
 use crate::seat::Seat;
-use crate::{cluster, commands, guard, probes, reads};
+use crate::{cluster, commands, guard, orders, probes, reads};
 
 /// Requests carried out at once; probes and metrics are answered beyond it.
 const REQUESTS_MAX: usize = 32;
@@ -72,26 +72,33 @@ pub(crate) fn router(seat: Arc<Seat>, metrics: PrometheusHandle) -> Router {
         retentions: Arc::default(),
         requests: Semaphore::new(REQUESTS_MAX),
     });
+    // What the leader alone can do.
+    let leaders = Router::new()
+        .route("/api/v1/connections/{name}/hold", post(commands::hold))
+        .route("/api/v1/connections/{name}/release", post(commands::release))
+        .route("/api/v1/messages/{id}/replay", post(commands::replay_message))
+        .route("/api/v1/messages/{id}/sends/{send}/skip", post(commands::skip))
+        .route("/api/v1/dead-letters/replay", post(commands::replay_dead_letters))
+        .route("/api/v1/retention", post(commands::retention))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            orders::to_the_leader,
+        ));
     let bounded = Router::new()
         .route("/cluster/status", get(cluster::status))
         .route("/cluster/nodes", get(cluster::nodes))
         .route("/cluster/switchover", post(cluster::switch_over))
         .route("/cluster/approve", post(cluster::approve))
         .route("/api/v1/connections", get(reads::connections))
-        .route("/api/v1/connections/{name}/hold", post(commands::hold))
-        .route("/api/v1/connections/{name}/release", post(commands::release))
         .route("/api/v1/messages", get(reads::messages))
         .route("/api/v1/messages/search", post(reads::search))
         .route("/api/v1/messages/{id}", get(reads::message))
         .route("/api/v1/messages/{id}/body", get(reads::message_body))
-        .route("/api/v1/messages/{id}/replay", post(commands::replay_message))
         .route("/api/v1/messages/{id}/sends/{send}/body", get(reads::send_body))
-        .route("/api/v1/messages/{id}/sends/{send}/skip", post(commands::skip))
         .route("/api/v1/dead-letters", get(reads::dead_letters))
-        .route("/api/v1/dead-letters/replay", post(commands::replay_dead_letters))
-        .route("/api/v1/retention", post(commands::retention))
         .route("/api/v1/census", get(reads::census))
         .route("/api/v1/stages", get(reads::stages))
+        .merge(leaders)
         .layer(middleware::from_fn_with_state(Arc::clone(&app), bound));
     Router::new()
         .route("/health", get(probes::health))

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::orders;
 use crate::routes;
 use crate::seat::Seat;
 
@@ -38,7 +39,8 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> io::Result<()> {
     refuse_public(listener.local_addr()?)?;
-    let router = routes::router(seat, metrics.clone());
+    let router = routes::router(Arc::clone(&seat), metrics.clone());
+    let orders = tokio::spawn(orders::carry_out(seat, router.clone(), stop.clone()));
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
@@ -65,7 +67,10 @@ pub async fn serve(
         }
     }
     drop(listener);
-    let ended = async { while connections.join_next().await.is_some() {} };
+    let ended = async {
+        while connections.join_next().await.is_some() {}
+        let _ = orders.await; // it ends when all that it began has
+    };
     if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
         tracing::info!(
             requests = connections.len(),

@@ -21,6 +21,8 @@ pub(crate) enum Order {
     Fit(Option<String>),
     /// Nothing of this leadership runs any more.
     Stopped(Term),
+    /// The lease is to be given up, and the node stays.
+    Resign,
     /// The process is to end.
     Leave,
 }
@@ -72,6 +74,7 @@ impl Driver {
         match order {
             Order::Fit(unfit) => self.machine.fit(unfit),
             Order::Stopped(term) => self.machine.stopped(term),
+            Order::Resign => self.machine.resign(),
             Order::Leave => self.machine.leave(),
         }
     }
@@ -165,6 +168,16 @@ impl Driver {
         {
             let mut seen = self.shared.seen.lock();
             seen.lease = self.machine.lease().cloned();
+            let held = deadline.is_some()
+                || seen
+                    .lease
+                    .as_ref()
+                    .is_some_and(|lease| !lease.released && !lease.expired);
+            seen.leaderless = if held {
+                None
+            } else {
+                seen.leaderless.or_else(|| Some(Tick::now()))
+            };
             seen.against = self.machine.reason_against();
         }
         if let Some(fencer) = &mut self.fencer {

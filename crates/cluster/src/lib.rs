@@ -96,6 +96,12 @@ pub struct Standing {
     pub reached_ago: Duration,
     /// Why it cannot be reached now.
     pub trouble: Option<String>,
+    /// For how long nobody has led, as far as this node has seen; `None` while somebody does.
+    pub leaderless: Option<Duration>,
+    /// Whether the configuration that was led with last is this node's.
+    pub config_agrees: bool,
+    /// What is amiss on this node although it could lead.
+    pub remark: Option<String>,
 }
 
 impl Cluster {
@@ -165,6 +171,17 @@ impl Cluster {
         let _ = self.orders.send(Order::Fit(unfit)); // once the thread has ended nobody leads
     }
 
+    /// Says what is amiss on this node although it could lead: shown with the nodes, in the way of nothing.
+    pub fn remark(&self, remark: Option<String>) {
+        *self.shared.remark.lock() = remark;
+    }
+
+    /// Asks to give the lease up and to stay, after [`Cluster::fit`] said why. The role becomes [`Role::SteppingDown`]
+    /// first.
+    pub fn resign(&self) {
+        let _ = self.orders.send(Order::Resign);
+    }
+
     /// Says that the node's runtime is at work. Without it no lease is renewed.
     pub fn pulse(&self) {
         self.shared.beat();
@@ -219,6 +236,11 @@ impl Cluster {
             against: seen.against,
             latency: seen.latency,
             reached_ago: now.since(seen.at),
+            leaderless: seen.leaderless.map(|since| now.since(since)),
+            config_agrees: lease
+                .and_then(|lease| lease.fingerprint.as_ref())
+                .is_none_or(|led| *led == self.members.own().fingerprint),
+            remark: self.shared.remark.lock().clone(),
             trouble: seen.trouble,
         }
     }

@@ -213,6 +213,14 @@ impl Machine {
         }
     }
 
+    /// Gives the lease up, if it is held, and stays: a node that found that it cannot lead. It says so with
+    /// [`Machine::fit`] before, or takes the lease again.
+    pub fn resign(&mut self) {
+        if let State::Leading(leading) = &mut self.state {
+            leading.leaving.get_or_insert(None);
+        }
+    }
+
     /// Somebody else found that the deadline has passed, and said so to everybody.
     pub fn fenced(&mut self) {
         if let State::Leading(_) = self.state {

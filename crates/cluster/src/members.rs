@@ -48,8 +48,13 @@ impl Members {
     /// What this node is now.
     fn as_it_is(&self) -> Member {
         let against = self.shared.seen.lock().against.clone();
+        let remark = || self.shared.remark.lock().clone();
         let (role, ready, detail) = match &*self.shared.role.borrow() {
-            Role::Standby => ("standby", against.is_none(), against.unwrap_or_default()),
+            Role::Standby => (
+                "standby",
+                against.is_none(),
+                against.or_else(remark).unwrap_or_default(),
+            ),
             Role::Leader(_) => ("primary", true, String::new()),
             Role::SteppingDown(_) => (
                 "stepping down",
@@ -164,7 +169,10 @@ impl Members {
         // The one that is named is the one that takes over: nobody races.
         let chosen = match to {
             Some(to) => to.to_owned(),
-            None => match members.iter().filter(could).min_by_key(|view| view.member.delay) {
+            None => match members.iter().filter(could).min_by_key(|view| {
+                // Rather one with which nothing is amiss.
+                (!view.member.detail.is_empty(), view.member.delay)
+            }) {
                 Some(view) => view.member.id.clone(),
                 None => {
                     return refuse(

@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     /// When the node's own runtime was last seen at work.
     pulse: AtomicU64,
     pub(crate) seen: Mutex<Seen>,
+    /// What is amiss on this node although it could lead.
+    pub(crate) remark: Mutex<Option<String>>,
 }
 
 /// What is known of the lease row.
@@ -30,6 +32,8 @@ pub(crate) struct Seen {
     /// When the database answered last.
     pub(crate) at: Tick,
     pub(crate) against: Option<String>,
+    /// Since when nobody leads, as far as this node has seen.
+    pub(crate) leaderless: Option<Tick>,
     /// How long the last round trip took.
     pub(crate) latency: Duration,
     /// Why the last one failed.
@@ -45,6 +49,7 @@ impl Shared {
             fenced: AtomicBool::new(false),
             pulse: AtomicU64::new(Tick::now().0),
             seen: Mutex::default(),
+            remark: Mutex::default(),
         }
     }
 

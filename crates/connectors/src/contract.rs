@@ -42,6 +42,12 @@ pub trait Source: Send {
     /// again with a growing pause.
     async fn run(&mut self, context: SourceContext) -> Result<(), SourceError>;
 
+    /// Whether [`Source::bind`] would get the address it needs now, found out without disturbing whoever has it: nothing
+    /// listens, nobody is let in.
+    async fn rehearse(&mut self) -> Result<(), Unobtainable> {
+        Ok(())
+    }
+
     /// The address it is bound to, if it has one (`127.0.0.1:2575`).
     fn local_address(&self) -> Option<String> {
         None
@@ -189,6 +195,17 @@ pub enum FailureClass {
     Reject,
     /// Our own fault (it cannot be encoded, no path): the outbound's `on_error` decides.
     Internal,
+}
+
+/// An address that a source could not bind.
+#[derive(Debug)]
+pub struct Unobtainable {
+    /// Which.
+    pub address: std::net::SocketAddr,
+    /// What kind of fault; `AddrInUse` when somebody has it.
+    pub kind: std::io::ErrorKind,
+    /// For a person.
+    pub error: SourceError,
 }
 
 /// A source could not start or go on.

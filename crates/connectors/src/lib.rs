@@ -13,5 +13,5 @@ pub mod timer;
 
 pub use contract::{
     Accepted, Connector, DeliverError, Delivered, Delivery, FailureClass, Fault, Intake, Received, Refused,
-    Sink, Source, SourceContext, SourceError, Status, Verdict,
+    Sink, Source, SourceContext, SourceError, Status, Unobtainable, Verdict,
 };

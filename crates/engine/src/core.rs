@@ -84,6 +84,13 @@ impl Storing {
     /// What became of a write.
     pub(crate) fn note(&self, answers: &[Result<Receipt, CommitError>]) {
         use std::sync::atomic::Ordering::Relaxed;
+        let fenced = answers
+            .iter()
+            .filter(|answer| matches!(answer, Err(CommitError::Fenced)));
+        let fenced = fenced.count() as u64;
+        if fenced > 0 {
+            metrics::counter!("holdfast_fenced_writes_total").increment(fenced);
+        }
         match answers.last() {
             Some(Err(CommitError::Unavailable(reason))) => {
                 *self.refusal.lock() = Some((Instant::now(), reason.clone()));

@@ -21,6 +21,11 @@ impl Names {
         wanted: &[(NameKind, String)],
     ) -> Result<Names, store::Error> {
         store.name_ids(wanted).await?;
+        Names::read(store).await
+    }
+
+    /// The dictionary as it is.
+    pub(crate) async fn read(store: &dyn Store) -> Result<Names, store::Error> {
         let mut names = Names::default();
         for (id, kind, name) in store.names().await? {
             let name: Arc<str> = name.into();

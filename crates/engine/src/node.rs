@@ -134,7 +134,7 @@ impl Node {
         let sources = make_sources(&core)?;
         apply_desired(&core).await?;
         let verdicts = tokio::spawn(stage::verdicts::run(Arc::clone(&core), decisions));
-        let recovered = recover(&core).await?;
+        let recovered = recover(&core).await.inspect_err(|_| verdicts.abort())?;
         tracing::info!(epoch = term.epoch.0, open_messages = recovered, "this node leads");
         let node = Arc::new(Node {
             started_at: core.clock.now(),

@@ -96,7 +96,7 @@ impl Node {
         preview: bool,
         actor: &str,
     ) -> Result<Replayed, CommandError> {
-        let mut filter = self.dead_letter_filter(query)?;
+        let mut filter = self.core.reading().dead_letter_filter(query)?;
         let mut done = Replayed {
             preview,
             ..Replayed::default()

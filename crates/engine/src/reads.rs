@@ -1,16 +1,15 @@
 //! What screens ask of a node: connections, messages, dead letters, cluster status; names instead of
 //! numbers, ready to serialise.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use model::{Body, Disposition, Epoch, MessageId, NameId, RowId, SendId, Stage, Timestamp};
+use model::{Body, Disposition, Epoch, MessageId, RowId, SendId, Stage, Timestamp};
 use serde::Serialize;
-use store::views::{DeadLetterFilter, MessageDetail, MessageFilter, Page, SendDetail, Summary};
-use store::{Census, Key, NameKind};
+use store::views::Page;
+use store::{Census, Key};
 
 use crate::counters::Counts;
 use crate::node::Node;
-use crate::stage::key;
 
 /// One connection or handler, live.
 #[derive(Clone, Debug, Serialize)]
@@ -320,100 +319,22 @@ impl Node {
 
     /// Names of all search keys that some inbound declares.
     pub fn search_keys(&self) -> Vec<String> {
-        let inbounds = self.core.graph.inbounds.values();
-        let names: BTreeSet<&String> = inbounds.flat_map(|inbound| inbound.keys.keys()).collect();
-        names.into_iter().cloned().collect()
+        self.core.reading().search_keys()
     }
 
     /// A page of messages, newest first.
     pub async fn messages(&self, query: &MessageQuery) -> Result<Page<MessageLine>, ReadError> {
-        let inbound = match &query.inbound {
-            Some(name) => Some(self.known(NameKind::Inbound, "inbound", name)?),
-            None => None,
-        };
-        let destination = match &query.destination {
-            Some(name) => Some(self.known(NameKind::Outbound, "outbound", name)?),
-            None => None,
-        };
-        // Nothing is found by a name that nothing bears: that is not the same as no such message.
-        if let Some(key) = &query.key
-            && !self.search_keys().iter().any(|name| name == key.name())
-        {
-            return Err(ReadError::UnknownName {
-                what: "search key",
-                name: key.name().to_owned(),
-            });
-        }
-        // As they were stored: see `key`.
-        let stored = |text: &Option<String>| text.as_deref().and_then(key).map(String::from);
-        let filter = MessageFilter {
-            inbound,
-            disposition: query.status,
-            control_id: stored(&query.control_id),
-            kind: stored(&query.kind),
-            key: query.key.clone(),
-            destination,
-            since: query.since,
-            until: query.until,
-            before: query.before,
-            limit: query.limit.clamp(1, 1000),
-        };
-        let page = self.core.store.messages(&filter).await?;
-        Ok(Page {
-            items: page.items.into_iter().map(|line| self.line(line)).collect(),
-            next: page.next,
-        })
+        self.core.reading().messages(query).await
     }
 
     /// One message with its event trail; `None` when there is no such message.
     pub async fn message(&self, id: MessageId) -> Result<Option<MessageView>, ReadError> {
-        let detail = self.core.store.message(id).await?;
-        Ok(detail.map(|detail| self.message_view(detail)))
+        self.core.reading().message(id).await
     }
 
     /// A page of dead letters that nobody dealt with yet, oldest first.
     pub async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Page<DeadLetterView>, ReadError> {
-        let page = self
-            .core
-            .store
-            .dead_letters(&self.dead_letter_filter(query)?)
-            .await?;
-        let items = page.items.into_iter().map(|dead| DeadLetterView {
-            id: dead.row,
-            message: dead.message,
-            stage: dead.stage,
-            at: self.core.names.name(dead.at_name).to_string(),
-            died_at: dead.at,
-            reason: dead.reason,
-        });
-        Ok(Page {
-            items: items.collect(),
-            next: page.next,
-        })
-    }
-
-    pub(crate) fn dead_letter_filter(&self, query: &DeadLetterQuery) -> Result<DeadLetterFilter, ReadError> {
-        let at_name = match &query.at {
-            Some(name) => Some(
-                [NameKind::Outbound, NameKind::Handler, NameKind::Inbound]
-                    .into_iter()
-                    .find_map(|kind| self.core.names.id(kind, name))
-                    .ok_or_else(|| ReadError::UnknownName {
-                        what: "connection or handler",
-                        name: name.clone(),
-                    })?,
-            ),
-            None => None,
-        };
-        Ok(DeadLetterFilter {
-            stage: query.stage,
-            at_name,
-            message: query.message,
-            since: None,
-            until: None,
-            after: query.after,
-            limit: query.limit.clamp(1, 10_000),
-        })
+        self.core.reading().dead_letters(query).await
     }
 
     /// Counts over the whole store; reads everything, so not for a dashboard's refresh.
@@ -457,95 +378,6 @@ impl Node {
     /// Bytes of message bodies held in memory now.
     pub fn held_bytes(&self) -> i64 {
         self.core.budget.held_bytes()
-    }
-
-    fn known(&self, kind: NameKind, what: &'static str, name: &str) -> Result<NameId, ReadError> {
-        self.core
-            .names
-            .id(kind, name)
-            .ok_or_else(|| ReadError::UnknownName {
-                what,
-                name: name.to_owned(),
-            })
-    }
-
-    fn name(&self, id: NameId) -> String {
-        self.core.names.name(id).to_string()
-    }
-
-    fn line(&self, summary: Summary) -> MessageLine {
-        MessageLine {
-            id: summary.id,
-            inbound: self.name(summary.inbound),
-            received_at: summary.received_at,
-            control_id: summary.control_id,
-            r#type: summary.kind,
-            source: summary.source,
-            parent: summary.parent,
-            size: summary.size,
-            status: summary.disposition,
-        }
-    }
-
-    fn message_view(&self, detail: MessageDetail) -> MessageView {
-        let trail = self.trail(&detail);
-        let sends: Vec<SendView> = detail.sends.iter().map(|send| self.send_view(send)).collect();
-        let waiting = self.waiting_reasons(&detail);
-        MessageView {
-            trail,
-            sends,
-            waiting,
-            body: detail.body,
-            line: self.line(detail.summary),
-        }
-    }
-
-    fn send_view(&self, send: &SendDetail) -> SendView {
-        let outcome = send.outcome.as_ref();
-        SendView {
-            id: send.id,
-            handler: self.name(send.handler),
-            destination: self.name(send.destination),
-            state: outcome.map_or("waiting", |(_, result, _, _)| result.as_str()),
-            attempts: outcome.map(|(_, _, attempts, _)| *attempts),
-            transformed: send.body.is_some(),
-            reply: outcome.and_then(|(_, _, _, reply)| reply.as_ref()).map(text_of),
-            body: send.body.clone(),
-        }
-    }
-
-    /// Why something of the message waits.
-    fn waiting_reasons(&self, detail: &MessageDetail) -> Vec<String> {
-        if detail.summary.disposition.is_final() {
-            return Vec::new();
-        }
-        let open = detail.sends.iter().filter(|send| send.outcome.is_none());
-        let mut reasons: Vec<String> = open.map(|send| self.why_waits(send)).collect();
-        if detail.routed.is_empty() {
-            reasons.push(format!(
-                "waits for the router of {}",
-                self.name(detail.summary.inbound)
-            ));
-        }
-        reasons.dedup();
-        reasons
-    }
-
-    fn why_waits(&self, send: &SendDetail) -> String {
-        let name = self.name(send.destination);
-        let Some(lane) = self.core.outbounds.get(&send.destination) else {
-            return format!("{name} is not in the configuration any more: the send is held");
-        };
-        if lane.control.is_held() {
-            return format!("{name} is held by an operator");
-        }
-        if let Some(fault) = &*lane.control.stopped.lock() {
-            return format!("{name} stopped: {fault}");
-        }
-        match &*lane.control.waiting.lock() {
-            Some(why) => format!("{name}: {why}"),
-            None => format!("{name}: its turn has not come"),
-        }
     }
 }
 

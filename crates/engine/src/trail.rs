@@ -4,14 +4,14 @@ use model::{RowId, Timestamp};
 use store::rows::{EventKind, HandledResult};
 use store::views::MessageDetail;
 
-use crate::node::Node;
 use crate::operator::TO_DESTINATION;
+use crate::reading::Reading;
 use crate::reads::{TrailEntry, text_of};
 
-impl Node {
+impl Reading<'_> {
     /// Everything that happened to a message, in order.
     pub(crate) fn trail(&self, detail: &MessageDetail) -> Vec<TrailEntry> {
-        let name = |id| self.core.names.name(id);
+        let name = |id| self.names.name(id);
         let mut entries: Vec<(Timestamp, u8, RowId, TrailEntry)> = Vec::new();
         let mut add =
             |at: Timestamp, rank: u8, row: RowId, what: &str, detail: String, by: Option<String>| {

@@ -107,6 +107,8 @@ pub struct MemberView {
     pub seen_ago: Duration,
     /// For how long its process has run.
     pub up: Duration,
+    /// So far it knows the schema.
+    pub schema: i64,
 }
 
 /// One leadership of the past or the present.

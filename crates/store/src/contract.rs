@@ -33,6 +33,7 @@ use futures::future::BoxFuture;
 use model::lease::Term;
 use model::{Body, Disposition, MessageId, NameId, RowId, SendId, Stage, Timestamp};
 
+use crate::migration::Schema;
 use crate::rows::{Receipt, Unit};
 use crate::segments::retention::{Findings, RetentionRules, Retired, SegmentInfo};
 use crate::views::{
@@ -75,6 +76,9 @@ pub enum Error {
     /// The data cannot be opened as it is; says what to do.
     #[error("{0}")]
     Refused(String),
+    /// A newer program changed the schema so that this one cannot work with it. Says what to do.
+    #[error("{0}")]
+    Outdated(String),
     /// Another process holds this store.
     #[error("{0}")]
     Busy(String),
@@ -121,7 +125,8 @@ pub trait Store: Send + Sync + 'static {
     async fn acquire(&self, node: &str) -> Result<Term, Error>;
 
     /// Writes under `term` from now on, which this node was given by the cluster's lease: numbers begin anew, and
-    /// nothing that an older session left behind can be written any more.
+    /// nothing that an older session left behind can be written any more. [`Error::Outdated`] when a newer program took
+    /// the schema too far.
     async fn lead(&self, term: Term) -> Result<(), Error>;
 
     /// Gives leadership up if `term` still holds it.
@@ -231,6 +236,9 @@ pub trait Store: Send + Sync + 'static {
         number: u32,
         rules: &RetentionRules,
     ) -> Result<Option<Retired>, Error>;
+
+    /// How far the schema is; another process may have taken it further.
+    async fn schema(&self) -> Result<Schema, Error>;
 
     /// Bytes on disk.
     async fn size_bytes(&self) -> Result<u64, Error>;

@@ -13,6 +13,7 @@ pub mod contract;
 mod desk;
 pub mod keys;
 mod migration;
+pub mod orders;
 mod outage;
 mod packing;
 pub mod postgres;
@@ -24,6 +25,7 @@ pub mod views;
 
 pub use contract::{Begin, Census, CommitError, Desired, Error, NameKind, Store, WorkMessage};
 pub use keys::{Key, Keys};
+pub use migration::Schema;
 pub use rows::{Entry, Receipt, Unit};
 pub use segments::retention::{Done, Fate, Findings, RetentionRules, Retired, SegmentInfo};
 pub use tally::{CommitSizes, commit_sizes};

@@ -23,7 +23,7 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    async fn on(url: &str) -> Result<Pair> {
+    pub(super) async fn on(url: &str) -> Result<Pair> {
         Pair::each_on([url, url]).await
     }
 
@@ -176,7 +176,7 @@ async fn one_node_leads_and_the_other_binds_nothing_and_says_who_leads() -> Resu
         ensure!(status["leaderships"][0]["node"] == "node-a", "{status}");
     }
     ensure!(http::get(pair.plans[1].api(), "/ready/leader").await?.status == 503);
-    let refused = http::get(pair.plans[1].api(), "/api/v1/messages").await?;
+    let refused = http::get(pair.plans[1].api(), "/api/v1/stages").await?;
     ensure!(
         refused.status == 503 && refused.body.contains("`node-a` leads"),
         "{}",

@@ -1,6 +1,9 @@
 //! The product from outside: the real binary, real sockets, real files, real kills.
 
 mod cluster;
+mod cluster_drill;
+mod cluster_nodes;
+mod cluster_reads;
 mod containers;
 mod crash;
 mod database;

@@ -14,6 +14,27 @@ pub struct Nodes {
     pub nodes: Vec<Node>,
     /// The newest leaderships, newest first.
     pub leaderships: Vec<Leadership>,
+    /// The store's schema; absent when this node could not read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Schema>,
+}
+
+/// How far the store's schema is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    /// Its version.
+    pub version: i64,
+    /// Nodes that know the schema at least so far work with it.
+    pub works_from: i64,
+}
+
+impl From<engine::Schema> for Schema {
+    fn from(schema: engine::Schema) -> Self {
+        Schema {
+            version: schema.version,
+            works_from: schema.works_from,
+        }
+    }
 }
 
 /// The lease row.
@@ -53,7 +74,7 @@ pub struct Node {
     pub seen_ms_ago: u64,
     /// Whether it could take over at once (or leads).
     pub ready: bool,
-    /// Why not.
+    /// Why not; or what is amiss although it could.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// Whether it may lead at all.
@@ -72,6 +93,8 @@ pub struct Node {
     pub api: String,
     /// The release.
     pub version: String,
+    /// So far it knows the store's schema.
+    pub schema: i64,
     /// Seconds that its process has run.
     pub up_seconds: u64,
 }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 pub struct Connections {
     /// Inbounds, then handlers, then outbounds; by name within each.
     pub items: Vec<Connection>,
+    /// On a standby: what is missing, and who knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// One connection or handler.
@@ -18,20 +21,21 @@ pub struct Connection {
     pub role: String,
     /// The connector behind it; empty for a handler.
     pub connector: String,
-    /// `running`, `held`, `stopped` (a fault) or `waiting` (its head waits for a retry).
+    /// `running`, `held`, `stopped` (a fault) or `waiting` (its head waits for a retry). On a standby `held` or
+    /// `unknown`: only what operators want is in the store.
     pub state: String,
     /// Why it stands still or waits.
     pub reason: Option<String>,
     /// The address it is bound to.
     pub address: Option<String>,
-    /// Partners connected now (inbounds).
-    pub peers: i64,
+    /// Partners connected now (inbounds); `None` on a standby, as all that follows.
+    pub peers: Option<i64>,
     /// Rows that wait.
-    pub queued: u64,
+    pub queued: Option<u64>,
     /// Sends in flight (outbounds).
-    pub in_flight: u64,
-    /// Since the process started.
-    pub counts: Counts,
+    pub in_flight: Option<u64>,
+    /// Since the leader's process started.
+    pub counts: Option<Counts>,
 }
 
 /// Counts since the process started.
@@ -73,10 +77,22 @@ impl From<engine::ConnectionView> for Connection {
             state: view.state.to_owned(),
             reason: view.reason,
             address: view.address,
-            peers: view.peers,
-            queued: view.queued,
-            in_flight: view.in_flight,
-            counts: view.counts.into(),
+            peers: Some(view.peers),
+            queued: Some(view.queued),
+            in_flight: Some(view.in_flight),
+            counts: Some(view.counts.into()),
+        }
+    }
+}
+
+impl From<engine::Outline> for Connection {
+    fn from(outline: engine::Outline) -> Self {
+        Connection {
+            name: outline.name,
+            role: outline.role.to_owned(),
+            connector: outline.connector,
+            state: if outline.held { "held" } else { "unknown" }.to_owned(),
+            ..Connection::default()
         }
     }
 }

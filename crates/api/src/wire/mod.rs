@@ -10,7 +10,7 @@ mod stages;
 mod status;
 mod time;
 
-pub use cluster::{Approve, Approved, Leadership, Lease, Node, Nodes, SwitchOver, SwitchingOver};
+pub use cluster::{Approve, Approved, Leadership, Lease, Node, Nodes, Schema, SwitchOver, SwitchingOver};
 pub use connection::{Connection, Connections, Counts, Held};
 pub use message::{DeadLetter, Message, MessageLine, Page, Send, TrailEntry};
 pub use request::{Empty, From, ReplayDeadLetters, ReplayMessage, RunRetention, SearchKey, SearchMessages};

@@ -78,6 +78,12 @@ pub struct Cluster {
     /// In a cluster: why it could not, or why the lease row cannot be reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// In a cluster: the store's schema, and how far this node knows it; absent when it could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<super::Schema>,
+    /// In a cluster: so far this node knows the schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_known: Option<i64>,
     /// In a cluster: the newest leaderships, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leaderships: Vec<super::Leadership>,
@@ -108,6 +114,8 @@ impl Cluster {
             lease_renew_ms: None,
             could_lead: None,
             reason: None,
+            schema: None,
+            schema_known: None,
             leaderships: Vec::new(),
         }
     }
@@ -182,6 +190,8 @@ impl From<engine::ClusterStatus> for Cluster {
             lease_renew_ms: None,
             could_lead: None,
             reason: None,
+            schema: None,
+            schema_known: None,
             leaderships: Vec::new(),
         }
     }

@@ -37,11 +37,11 @@ async fn every_connection_and_handler_is_listed_with_its_role() {
         (
             inbound.connector.as_str(),
             inbound.state.as_str(),
-            inbound.counts.received
+            inbound.counts.unwrap().received
         ),
         ("mllp", "running", 1)
     );
-    assert_eq!(site.connection("OB_FILES").await.counts.delivered, 1);
+    assert_eq!(site.connection("OB_FILES").await.counts.unwrap().delivered, 1);
     site.end().await;
 }
 

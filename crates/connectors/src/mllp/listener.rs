@@ -14,7 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::meters::Meters;
 use super::session::Session;
 use super::settings::Inbound;
-use crate::contract::{Source, SourceContext, SourceError};
+use crate::contract::{Source, SourceContext, SourceError, Unobtainable};
 
 /// Connections that the system holds until they are let in.
 const BACKLOG: u32 = 1024;
@@ -76,6 +76,25 @@ impl Source for MllpSource {
         };
         door.serve(listener).await;
         Ok(())
+    }
+
+    async fn rehearse(&mut self) -> Result<(), Unobtainable> {
+        let mut found = Ok(());
+        // A name that cannot be resolved now is no taken port.
+        let addresses = tokio::net::lookup_host((self.settings.host.as_str(), self.settings.port)).await;
+        for address in addresses.into_iter().flatten() {
+            match socket_on(address) {
+                Ok(_closed_at_once) => return Ok(()),
+                Err(error) => {
+                    found = Err(Unobtainable {
+                        address,
+                        kind: error.kind(),
+                        error: bind_fault(&self.settings, error),
+                    });
+                }
+            }
+        }
+        found
     }
 
     fn local_address(&self) -> Option<String> {
@@ -190,6 +209,11 @@ impl Drop for Presence {
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    socket_on(address)?.listen(BACKLOG)
+}
+
+/// Bound, and not listening: refused only where somebody else listens, or did not allow it.
+fn socket_on(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
     } else {
@@ -199,7 +223,7 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 /// Best effort: a socket without these works too.

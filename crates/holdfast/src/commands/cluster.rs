@@ -168,12 +168,15 @@ fn show_status(out: &Output, status: &Cluster) {
         let reason = status.reason.clone().unwrap_or_default();
         rows.push((
             "could lead",
-            if could {
-                "yes".to_owned()
-            } else {
-                format!("no: {reason}")
+            match (could, reason.as_str()) {
+                (true, "") => "yes".to_owned(),
+                (true, but) => format!("yes, but {but}"),
+                (false, why) => format!("no: {why}"),
             },
         ));
+    }
+    if let (Some(schema), Some(known)) = (status.schema, status.schema_known) {
+        rows.push(("schema", format!("{} (this node knows {known})", schema.version)));
     }
     let rows = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]);
     out.table(&["", ""], rows.collect());
@@ -191,7 +194,8 @@ fn show_nodes(out: &Output, nodes: &Nodes) {
             format!("no, for {} s", node.seen_ms_ago / 1000)
         };
         let ready = match (node.ready, node.reason.as_str()) {
-            (true, _) => "yes".to_owned(),
+            (true, "") => "yes".to_owned(),
+            (true, but) => format!("yes, but {but}"),
             (false, "") => "no".to_owned(),
             (false, why) => format!("no: {why}"),
         };
@@ -211,7 +215,7 @@ fn show_nodes(out: &Output, nodes: &Nodes) {
             ),
             node.api.clone(),
             format!("{} ({})", node.host, node.pid),
-            node.version.clone(),
+            format!("{} (schema {})", node.version, node.schema),
         ]
     });
     out.table(
@@ -228,6 +232,12 @@ fn show_nodes(out: &Output, nodes: &Nodes) {
         rows.collect(),
     );
     let lease = &nodes.lease;
+    if let Some(schema) = nodes.schema {
+        out.line(&format!(
+            "schema {}: nodes that know {} or more work with it",
+            schema.version, schema.works_from
+        ));
+    }
     let owner = lease.owner.as_deref().unwrap_or("nobody");
     out.line(&if lease.held {
         format!(

@@ -65,6 +65,9 @@ async fn list(client: &Client, out: &Output) -> anyhow::Result<()> {
         "dead",
     ];
     out.table(&heading, connections.items.iter().map(row).collect());
+    if let Some(note) = &connections.note {
+        out.remark(note);
+    }
     for connection in &connections.items {
         if let Some(reason) = &connection.reason {
             out.line(&format!("{}: {reason}", paint(ODD, &connection.name)));
@@ -74,7 +77,8 @@ async fn list(client: &Client, out: &Output) -> anyhow::Result<()> {
 }
 
 fn row(connection: &Connection) -> Vec<String> {
-    let counts = &connection.counts;
+    let count = |count: Option<u64>| count.map_or_else(|| "?".to_owned(), thousands);
+    let counts = connection.counts;
     let connector = match &connection.address {
         Some(address) => format!("{} {address}", connection.connector),
         None => connection.connector.clone(),
@@ -84,12 +88,12 @@ fn row(connection: &Connection) -> Vec<String> {
         connection.role.clone(),
         connector,
         connection.state.clone(),
-        thousands(connection.queued),
-        thousands(connection.in_flight),
-        thousands(counts.received),
-        thousands(counts.delivered),
-        thousands(counts.failed_attempts + counts.rejected),
-        thousands(counts.dead_letters),
+        count(connection.queued),
+        count(connection.in_flight),
+        count(counts.map(|counts| counts.received)),
+        count(counts.map(|counts| counts.delivered)),
+        count(counts.map(|counts| counts.failed_attempts + counts.rejected)),
+        count(counts.map(|counts| counts.dead_letters)),
     ]
 }
 

@@ -24,6 +24,7 @@ macro_rules! now {
         "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
     };
 }
+pub(super) use now;
 
 /// The timeline that this server writes; 0 when it does not say.
 const TIMELINE: &str = "CASE WHEN pg_is_in_recovery() THEN 0 ELSE
@@ -71,7 +72,7 @@ impl PostgresBoard {
 
     /// One statement that may be repeated without harm: once more on a new connection if the old one turns out to be
     /// gone.
-    fn rows(
+    pub(super) fn rows(
         &mut self,
         doing: &'static str,
         sql: &str,
@@ -89,7 +90,7 @@ impl PostgresBoard {
         }
     }
 
-    fn row(
+    pub(super) fn row(
         &mut self,
         doing: &'static str,
         sql: &str,
@@ -284,7 +285,7 @@ impl Board for PostgresBoard {
             now!(),
             " - seen_at, ",
             now!(),
-            " - started_at FROM holdfast.node ORDER BY id"
+            " - started_at, schema FROM holdfast.node ORDER BY id"
         );
         let rows = self.rows("reading the nodes", sql, || Ok(PgArguments::default()))?;
         let read = |row: &PgRow| -> Result<MemberView, Driver> {
@@ -306,6 +307,7 @@ impl Board for PostgresBoard {
                 },
                 seen_ago: duration(row.try_get(13)?),
                 up: duration(row.try_get(14)?),
+                schema: row.try_get(15)?,
             })
         };
         rows.iter().map(read).collect::<Result<_, _>>().map_err(doing)

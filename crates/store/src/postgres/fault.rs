@@ -25,7 +25,7 @@ pub(super) fn state(error: &Driver) -> Option<String> {
 pub(super) fn state_of(error: &Error) -> Option<String> {
     match error {
         Error::Database { source, .. } => state(source.downcast_ref::<Driver>()?),
-        Error::Refused(_) | Error::Busy(_) | Error::Away(_) => None,
+        Error::Refused(_) | Error::Outdated(_) | Error::Busy(_) | Error::Away(_) => None,
     }
 }
 

@@ -2,9 +2,11 @@
 //! writer wait. It makes the next segment ahead, seals segments that are full and notes which sealed ones are
 //! drained.
 //!
-//! All of it may be repeated, and may be done by two nodes at once.
+//! All of it may be repeated, and may be done by two nodes at once. So nobody waits for it when the store closes: what
+//! the keeper has under way is cancelled, and where even that takes long it is left behind.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -52,6 +54,9 @@ impl Keeper {
             match task {
                 Ok(Task::KeepHouse) | Err(RecvTimeoutError::Timeout) => {
                     let done = self.keep_house();
+                    if self.shared.closing.load(Ordering::Acquire) {
+                        break; // whatever was cut off is done again by whoever opens the store next
+                    }
                     let before = std::mem::replace(&mut self.overdue, done.is_err());
                     match done {
                         Err(error) if !before => {
@@ -84,11 +89,15 @@ impl Keeper {
                 Purpose::Keep,
             )?);
         }
+        let backend = self.link.as_ref().map_or(0, |link| link.backend);
+        self.shared.keeping.store(backend, Ordering::Release);
         Ok(self.link.as_mut().expect("it was put there just now"))
     }
 
     fn keep_house(&mut self) -> Result<(), Error> {
         let now = self.shared.options.clock.now();
+        let shared = Arc::clone(&self.shared);
+        let closing = || shared.closing.load(Ordering::Acquire);
         let link = self.connected()?;
         let catalog = link.hasten(|link| {
             segment::make_ahead(link, now)?;
@@ -96,10 +105,16 @@ impl Keeper {
         })?;
         let full = catalog.segments.len().saturating_sub(1);
         for segment in catalog.segments[..full].iter().filter(|segment| !segment.sealed) {
+            if closing() {
+                return Ok(());
+            }
             seal::seal(link, segment.number, now)?;
         }
         let catalog = segment::catalog(link)?;
         for (index, segment) in catalog.segments.iter().enumerate() {
+            if closing() {
+                return Ok(());
+            }
             if !segment.sealed || segment.drained {
                 continue;
             }

@@ -8,28 +8,32 @@ use sqlx_postgres::PgArguments;
 use super::fault::{self, database};
 use super::link::{Link, arguments};
 use crate::Error;
-use crate::migration::{Migration, pending};
+use crate::migration::{self, Migration, Recorded, Schema, pending};
 
 const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 1,
         name: "store",
         sql: include_str!("../../migrations/postgres/0001_store.sql"),
+        works_from: 1,
     },
     Migration {
         version: 2,
         name: "cluster",
         sql: include_str!("../../migrations/postgres/0002_cluster.sql"),
+        works_from: 2,
+    },
+    Migration {
+        version: 3,
+        name: "commands",
+        sql: include_str!("../../migrations/postgres/0003_commands.sql"),
+        works_from: 2,
     },
 ];
 
 /// The newest version of the schema that this program knows.
 pub(super) fn newest() -> i64 {
-    MIGRATIONS
-        .iter()
-        .map(|migration| migration.version)
-        .max()
-        .unwrap_or(0)
+    migration::newest(MIGRATIONS)
 }
 
 const LEDGER: &str = "CREATE SCHEMA IF NOT EXISTS holdfast;
@@ -39,8 +43,12 @@ const LEDGER: &str = "CREATE SCHEMA IF NOT EXISTS holdfast;
 /// Waits for its turn; the turn lasts until the transaction ends. The number is this program's own.
 pub(super) const LOCK: &str = "SET LOCAL lock_timeout = '60s'; SELECT pg_advisory_xact_lock(5207331104129)";
 
-/// Brings the schema up to date.
-pub(super) fn run(link: &mut Link, place: &str, now: Timestamp) -> Result<(), Error> {
+/// Microseconds since a node was heard of that still count as running.
+const RUNNING: i64 = 60 * 1_000_000;
+
+/// Brings the schema up to date. Refused where that would shut out a node that runs: other than `node`, heard of
+/// lately, and too old for what a step leaves behind.
+pub(super) fn run(link: &mut Link, place: &str, node: &str, now: Timestamp) -> Result<(), Error> {
     if left(link, place)?.is_empty() {
         return Ok(());
     }
@@ -52,8 +60,9 @@ pub(super) fn run(link: &mut Link, place: &str, now: Timestamp) -> Result<(), Er
         if left.is_empty() {
             return Ok(());
         }
+        shuts_out_nobody(link, node, &left)?;
         link.script(LEDGER).map_err(&doing)?;
-        for migration in left {
+        for migration in &left {
             link.script(migration.sql).map_err(&doing)?;
             let values = arguments!(migration.version, migration.name, migration.checksum(), now.0);
             link.rows(
@@ -62,8 +71,54 @@ pub(super) fn run(link: &mut Link, place: &str, now: Timestamp) -> Result<(), Er
             )
             .map_err(&doing)?;
         }
+        for migration in left.iter().filter(|migration| migration.version >= RECORDS_WORKS_FROM) {
+            link.rows(
+                "UPDATE holdfast.migration SET works_from = $2 WHERE version = $1",
+                arguments!(migration.version, migration.works_from).map_err(&doing)?,
+            )
+            .map_err(&doing)?;
+        }
         Ok(())
     })
+}
+
+/// From this step on there is a column for it.
+const RECORDS_WORKS_FROM: i64 = 3;
+
+fn shuts_out_nobody(link: &mut Link, node: &str, left: &[&Migration]) -> Result<(), Error> {
+    let doing = database("looking who works with the schema as it is");
+    let Some(step) = left.iter().max_by_key(|migration| migration.works_from) else {
+        return Ok(());
+    };
+    if !exists(link, "node").map_err(&doing)? {
+        return Ok(());
+    }
+    let sql = "SELECT string_agg(format('`%s` (release %s, knows schema %s)', id, version, schema), ', ' ORDER BY id)
+        FROM holdfast.node WHERE schema < $1 AND id <> $2 AND role <> 'left'
+            AND seen_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - $3";
+    let values = arguments!(step.works_from, node, RUNNING).map_err(&doing)?;
+    let running: Option<String> = link
+        .row(sql, values)
+        .and_then(|row| row.try_get(0))
+        .map_err(&doing)?;
+    match running {
+        None => Ok(()),
+        Some(running) => Err(Error::Refused(format!(
+            "step {} ({}) of the schema would shut out nodes that run: {running}. Stop them first (one that was killed \
+             counts for a minute), or bring them to a release that knows schema {}",
+            step.version, step.name, step.works_from
+        ))),
+    }
+}
+
+/// How far the schema is.
+pub(super) fn schema(link: &mut Link) -> Result<Schema, Error> {
+    Ok(migration::schema(MIGRATIONS, &recorded(link)?))
+}
+
+/// Whether this program works with the schema as it is now.
+pub(super) fn check(link: &mut Link, place: &str) -> Result<(), Error> {
+    left(link, place).map(drop)
 }
 
 /// A refusal that says what to do, where something can be done.
@@ -83,28 +138,32 @@ fn preparing(place: &str) -> impl Fn(sqlx_core::error::Error) -> Error {
 }
 
 fn left(link: &mut Link, place: &str) -> Result<Vec<&'static Migration>, Error> {
+    pending(&format!("the store at {place}"), MIGRATIONS, &recorded(link)?)
+}
+
+/// Whether there is a table of that name.
+fn exists(link: &mut Link, table: &str) -> Result<bool, sqlx_core::error::Error> {
+    // Not to_regclass: after a wait for the lock that would answer from what the session saw before.
+    let sql = "SELECT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'holdfast' AND c.relname = $1)";
+    link.row(sql, arguments!(table)?).and_then(|row| row.try_get(0))
+}
+
+fn recorded(link: &mut Link) -> Result<Vec<Recorded>, Error> {
     let doing = database("reading what was migrated");
-    let there: bool = link
-        .row(
-            // Not to_regclass: after a wait for the lock that would answer from what the session saw before.
-            "SELECT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-             WHERE n.nspname = 'holdfast' AND c.relname = 'migration')",
-            PgArguments::default(),
-        )
-        .and_then(|row| row.try_get(0))
-        .map_err(&doing)?;
-    let mut recorded = Vec::new();
-    if there {
-        let rows = link
-            .rows(
-                "SELECT version, checksum FROM holdfast.migration",
-                PgArguments::default(),
-            )
-            .map_err(&doing)?;
-        for row in rows {
-            let version = row.try_get(0).map_err(&doing)?;
-            recorded.push((version, row.try_get(1).map_err(&doing)?));
-        }
+    if !exists(link, "migration").map_err(&doing)? {
+        return Ok(Vec::new());
     }
-    pending(&format!("the store at {place}"), MIGRATIONS, &recorded)
+    // The column came with a later step than the table.
+    let sql =
+        "SELECT version, checksum, (to_jsonb(step) ->> 'works_from')::bigint FROM holdfast.migration AS step";
+    let rows = link.rows(sql, PgArguments::default()).map_err(&doing)?;
+    let read = |row: &sqlx_postgres::PgRow| -> Result<Recorded, sqlx_core::error::Error> {
+        Ok(Recorded {
+            version: row.try_get(0)?,
+            checksum: row.try_get(1)?,
+            works_from: row.try_get(2)?,
+        })
+    };
+    rows.iter().map(read).collect::<Result<_, _>>().map_err(doing)
 }

@@ -27,6 +27,7 @@ mod migrate;
 mod notice;
 mod open;
 mod options;
+mod orders;
 mod readers;
 mod retention;
 mod seal;

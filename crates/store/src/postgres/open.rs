@@ -39,7 +39,7 @@ fn make(options: Options) -> Result<PostgresStore, Error> {
     let link = Link::open(&target, &options.node, Purpose::Write)?;
     // Making tables may wait for another process that does the same.
     let mut maker = Link::open(&target, &options.node, Purpose::Keep)?;
-    migrate::run(&mut maker, &target.name(), now)?;
+    migrate::run(&mut maker, &target.name(), &options.node, now)?;
     segment::open_first(&mut maker, now)?;
     maker.close();
     let shared = Arc::new(Shared::new(options, target));

@@ -54,6 +54,36 @@ pub(super) fn catalog(link: &mut Link) -> Result<Catalog, Error> {
     Ok(Catalog { segments })
 }
 
+/// Times that a read is repeated because another node changed segments under it.
+const TRIES: usize = 5;
+
+/// Reads, again when a segment was dropped, sealed or made anew meanwhile: for a process that does not do so itself. A
+/// fault that such a change explains is not passed on.
+pub(super) fn unchanged<T>(
+    link: &mut Link,
+    read: impl Fn(&mut Link) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut before = stamp(link)?;
+    for _ in 1..TRIES {
+        let answer = read(link);
+        let after = stamp(link)?;
+        if after == before {
+            return answer;
+        }
+        before = after;
+    }
+    read(link)
+}
+
+/// Something that changes whenever a row of the list of segments does.
+fn stamp(link: &mut Link) -> Result<String, Error> {
+    let sql = "SELECT coalesce(string_agg(xmin::text, ',' ORDER BY number), '') FROM holdfast.segment
+        WHERE opened_at IS NOT NULL AND dropped_at IS NULL";
+    link.row(sql, PgArguments::default())
+        .and_then(|row| row.try_get(0))
+        .map_err(database("reading the list of segments"))
+}
+
 fn segment(row: &PgRow) -> Result<Segment, Driver> {
     Ok(Segment {
         number: number(row, 0)?,

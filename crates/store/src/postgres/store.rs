@@ -1,7 +1,7 @@
 //! The [`Store`] of this backend: writes go to the writer's queue, reads to blocking threads.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -13,7 +13,7 @@ use super::options::Options;
 use super::readers::Readers;
 use super::tables::Tables;
 use super::target::Target;
-use super::{control, integrity, retention, segment};
+use super::{control, integrity, migrate, retention, segment};
 use crate::desk::{Answers, Command, Desk};
 use crate::segments::retention::{Findings, RetentionRules, Retired, SegmentInfo};
 use crate::segments::revision::Revision;
@@ -22,7 +22,7 @@ use crate::views::{
     DeadLetter, DeadLetterFilter, Leader, MessageDetail, MessageFilter, OpenMessage, OpenRouted, OpenSend,
     Page, Summary,
 };
-use crate::{Begin, Census, Desired, Error, NameKind, Store, Unit, WorkMessage};
+use crate::{Begin, Census, Desired, Error, NameKind, Schema, Store, Unit, WorkMessage};
 
 /// What the writer, the keeper and the readers share.
 pub(super) struct Shared {
@@ -32,6 +32,12 @@ pub(super) struct Shared {
     /// Set once the writer has ended in order: nothing that it did not answer was written.
     pub(super) closed: Arc<AtomicBool>,
     pub(super) revision: Revision,
+    /// Whether this process changes the segments. Otherwise another one does, and says nothing of it to `revision`.
+    pub(super) leads: AtomicBool,
+    /// The store closes: the keeper leaves off.
+    pub(super) closing: AtomicBool,
+    /// The server's process that works for the keeper; 0 = none.
+    pub(super) keeping: AtomicI32,
     /// Held while a segment is retired.
     pub(super) retiring: Mutex<()>,
 }
@@ -45,6 +51,9 @@ impl Shared {
             readers,
             closed: Arc::default(),
             revision: Revision::default(),
+            leads: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            keeping: AtomicI32::new(0),
             retiring: Mutex::default(),
         }
     }
@@ -104,9 +113,17 @@ impl PostgresStore {
         read: impl Fn(&mut View<Tables<'_>>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let shared = Arc::clone(&self.shared);
+        let owns = shared.leads.load(Ordering::Acquire);
         let read = move |link: &mut Link| {
-            let catalog = segment::catalog(link)?;
-            read(&mut View::new(Tables::new(link, catalog)))
+            let look = |link: &mut Link| {
+                let catalog = segment::catalog(link)?;
+                read(&mut View::new(Tables::new(link, catalog)))
+            };
+            if owns {
+                look(link)
+            } else {
+                segment::unchanged(link, look)
+            }
         };
         self.blocking(move || shared.revision.read(|| shared.readers.with(&read)))
             .await
@@ -117,11 +134,18 @@ impl PostgresStore {
 impl Store for PostgresStore {
     async fn acquire(&self, node: &str) -> Result<Term, Error> {
         let node = node.to_owned();
-        self.desk.ask(|reply| Command::Acquire(node, reply)).await
+        let term = self.desk.ask(|reply| Command::Acquire(node, reply)).await?;
+        self.shared.leads.store(true, Ordering::Release);
+        Ok(term)
     }
 
     async fn lead(&self, term: Term) -> Result<(), Error> {
-        self.desk.ask(|reply| Command::Lead(term, reply)).await
+        // A newer node may have led meanwhile, and taken the schema further.
+        let place = self.shared.target.name();
+        self.read(move |link| migrate::check(link, &place)).await?;
+        self.desk.ask(|reply| Command::Lead(term, reply)).await?;
+        self.shared.leads.store(true, Ordering::Release);
+        Ok(())
     }
 
     async fn release(&self, term: Term) -> Result<(), Error> {
@@ -254,11 +278,17 @@ impl Store for PostgresStore {
             .await
     }
 
+    async fn schema(&self) -> Result<Schema, Error> {
+        self.read(migrate::schema).await
+    }
+
     async fn size_bytes(&self) -> Result<u64, Error> {
         self.read(segment::all_bytes).await
     }
 
     async fn close(&self) -> Result<(), Error> {
+        // Reads may go on; whoever leads next changes the segments.
+        self.shared.leads.store(false, Ordering::Release);
         self.desk.ask(Command::Close).await
     }
 }

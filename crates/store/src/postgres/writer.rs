@@ -39,6 +39,9 @@ const LEAD_RETRIES: usize = 10;
 const ROTATION_RETRY_MICROS: i64 = 5_000_000;
 /// Times that a batch is written anew: somebody had the shard's row locked, or the connection was lost.
 const ATTEMPTS: usize = 5;
+/// The keeper may go on for so long when the store closes, before what it does is cancelled, and at most.
+const KEEPER_GRACE: Duration = Duration::from_millis(50);
+const KEEPER_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The segment that is written to.
 struct Open {
@@ -539,10 +542,35 @@ impl Writer {
         Ok(())
     }
 
+    /// Waits for the keeper's end, which comes soon: what it has under way is cancelled. A leadership that is handed over
+    /// does not wait for an index.
+    fn see_off(&mut self, keeper: std::thread::JoinHandle<()>) {
+        let begun = Instant::now();
+        let mut cancelled = begun;
+        while !keeper.is_finished() {
+            if begun.elapsed() >= KEEPER_PATIENCE {
+                tracing::debug!("the store's housekeeping did not end in time; it ends by itself");
+                return;
+            }
+            if begun.elapsed() >= KEEPER_GRACE && cancelled.elapsed() >= KEEPER_GRACE {
+                cancelled = Instant::now();
+                let backend = self.shared.keeping.load(Ordering::Acquire);
+                if let (Some(link), Ok(values)) = (&mut self.link, arguments!(backend)) {
+                    // Lost with the connection: then nobody waits for what it was doing either.
+                    let _ =
+                        link.rows_within(KEEPER_GRACE, "SELECT pg_cancel_backend($1) WHERE $1 > 0", values);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = keeper.join();
+    }
+
     fn stop(&mut self) {
+        self.shared.closing.store(true, Ordering::Release);
         let _ = self.keeper.send(Task::Stop);
         if let Some(thread) = self.keeper_thread.take() {
-            let _ = thread.join();
+            self.see_off(thread);
         }
         self.shared.readers.clear();
         if let Some(link) = self.link.take() {

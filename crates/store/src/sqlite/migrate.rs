@@ -7,13 +7,14 @@ use rusqlite::{Connection, params};
 
 use super::fault;
 use crate::Error;
-use crate::migration::{Migration, pending};
+use crate::migration::{self, Migration, Recorded, Schema, pending};
 
 /// The control file's schema.
 pub(super) const CONTROL: &[Migration] = &[Migration {
     version: 1,
     name: "control",
     sql: include_str!("../../migrations/sqlite/control/0001_control.sql"),
+    works_from: 1,
 }];
 
 /// A segment file's schema.
@@ -21,6 +22,7 @@ pub(super) const SEGMENT: &[Migration] = &[Migration {
     version: 1,
     name: "segment",
     sql: include_str!("../../migrations/sqlite/segment/0001_segment.sql"),
+    works_from: 1,
 }];
 
 const LEDGER: &str = "CREATE TABLE IF NOT EXISTS migration (
@@ -53,6 +55,12 @@ pub(super) fn run(
     transaction.commit().map_err(&fault)
 }
 
+/// How far the control file's schema is.
+pub(super) fn schema(connection: &Connection) -> Result<Schema, Error> {
+    let recorded = recorded(connection).map_err(fault::database("reading what was migrated"))?;
+    Ok(migration::schema(CONTROL, &recorded))
+}
+
 /// Checks what was applied; true when nothing is left to apply.
 pub(super) fn is_current(
     connection: &Connection,
@@ -71,8 +79,8 @@ fn left<'m>(
     pending(&file.display().to_string(), migrations, &recorded)
 }
 
-/// What was applied, as (version, checksum).
-fn recorded(connection: &Connection) -> rusqlite::Result<Vec<(i64, String)>> {
+/// What was applied. One process uses a file: nobody older has to work with what a newer one made of it.
+fn recorded(connection: &Connection) -> rusqlite::Result<Vec<Recorded>> {
     let tables: i64 = connection.query_row(
         "SELECT count(*) FROM sqlite_schema WHERE name = 'migration'",
         [],
@@ -83,7 +91,13 @@ fn recorded(connection: &Connection) -> rusqlite::Result<Vec<(i64, String)>> {
     }
     let mut statement = connection.prepare("SELECT version, checksum FROM migration")?;
     statement
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([], |row| {
+            Ok(Recorded {
+                version: row.get(0)?,
+                checksum: row.get(1)?,
+                works_from: None,
+            })
+        })?
         .collect()
 }
 
@@ -95,16 +109,19 @@ mod tests {
         version: 1,
         name: "one",
         sql: "CREATE TABLE one (x)",
+        works_from: 1,
     };
     const TWO: Migration = Migration {
         version: 2,
         name: "two",
         sql: "CREATE TABLE two (x)",
+        works_from: 2,
     };
     const CHANGED: Migration = Migration {
         version: 1,
         name: "one",
         sql: "CREATE TABLE one (x, y)",
+        works_from: 1,
     };
 
     fn migrate(connection: &mut Connection, migrations: &[Migration]) -> Result<(), Error> {
@@ -133,7 +150,7 @@ mod tests {
         ] {
             let error = migrate(&mut connection, migrations).unwrap_err();
             assert!(
-                matches!(&error, Error::Refused(text) if text.contains(said)),
+                matches!(&error, Error::Refused(text) | Error::Outdated(text) if text.contains(said)),
                 "{error}"
             );
         }

@@ -12,7 +12,7 @@ use super::layout::Layout;
 use super::options::Options;
 use super::readers::{CONTROL, Readers};
 use super::source::Files;
-use super::{control, fault, integrity, retention};
+use super::{control, fault, integrity, migrate, retention};
 use crate::desk::{Answers, Command, Desk};
 use crate::segments::catalog::{Catalog, Segment};
 use crate::segments::retention::{Findings, RetentionRules, Retired, SegmentInfo};
@@ -22,7 +22,7 @@ use crate::views::{
     DeadLetter, DeadLetterFilter, Leader, MessageDetail, MessageFilter, OpenMessage, OpenRouted, OpenSend,
     Page, Summary,
 };
-use crate::{Begin, Census, Desired, Error, NameKind, Store, Unit, WorkMessage};
+use crate::{Begin, Census, Desired, Error, NameKind, Schema, Store, Unit, WorkMessage};
 
 /// What the writer, the keeper and the readers share.
 pub(super) struct Shared {
@@ -290,6 +290,11 @@ impl Store for SqliteStore {
     ) -> Result<Option<Retired>, Error> {
         let rules = rules.clone();
         self.read(move |shared| retention::retire(shared, term, number, &rules))
+            .await
+    }
+
+    async fn schema(&self) -> Result<Schema, Error> {
+        self.read(|shared| migrate::schema(&*shared.readers.take(CONTROL)?))
             .await
     }
 

@@ -2,6 +2,7 @@
 
 mod alone;
 mod clustered;
+mod outlook;
 mod store;
 
 use std::path::PathBuf;

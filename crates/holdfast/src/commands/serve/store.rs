@@ -14,6 +14,7 @@ use crate::output::Advice;
 const START_RETRY: Duration = Duration::from_secs(1);
 
 /// Where the store is.
+#[derive(Clone)]
 pub(super) enum Place {
     /// In a folder of this node's own.
     Embedded(store::sqlite::Options),
@@ -62,32 +63,40 @@ impl Place {
         Ok(Place::Embedded(options))
     }
 
+    /// Tries to open it, once.
+    pub(super) async fn attempt(&self) -> Result<Arc<dyn store::Store>, store::Error> {
+        let place = self.clone();
+        let opened = tokio::task::spawn_blocking(move || -> Result<Arc<dyn store::Store>, store::Error> {
+            Ok(match place {
+                Place::Server(options) => Arc::new(store::postgres::open(options)?),
+                Place::Embedded(options) => Arc::new(store::sqlite::open(options)?),
+            })
+        });
+        opened.await.unwrap_or_else(|error| {
+            Err(store::Error::Database {
+                doing: "opening the store",
+                source: Box::new(error),
+            })
+        })
+    }
+
     /// Opens it; waits for a database that is away.
     pub(super) async fn open(&self) -> anyhow::Result<Arc<dyn store::Store>> {
-        match self {
-            Place::Server(options) => open_postgres(options.clone()).await,
-            Place::Embedded(options) => {
-                let options = options.clone();
-                let store = tokio::task::spawn_blocking(move || store::sqlite::open(options)).await??;
-                Ok(Arc::new(store))
-            }
-        }
+        open(self).await
     }
 }
 
-/// Opens the store in a database, waiting for as long as that is away: after a power cut the node is often up
-/// before its database. A signal ends the wait.
-async fn open_postgres(options: store::postgres::Options) -> anyhow::Result<Arc<dyn store::Store>> {
+/// Waits for as long as a database is away: after a power cut the node is often up before it. A signal ends the wait.
+async fn open(place: &Place) -> anyhow::Result<Arc<dyn store::Store>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut told = false;
     loop {
-        let options = options.clone();
-        let away = match tokio::task::spawn_blocking(move || store::postgres::open(options)).await? {
+        let away = match place.attempt().await {
             Ok(store) => {
                 if told {
                     tracing::info!("the database is there: the node starts");
                 }
-                return Ok(Arc::new(store));
+                return Ok(store);
             }
             Err(store::Error::Away(reason)) => reason,
             Err(error) => return Err(error.into()),

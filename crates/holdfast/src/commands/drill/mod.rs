@@ -1,5 +1,7 @@
 //! `holdfast drill`: rehearses a change of leader under load, and says what partners noticed of it.
 
+mod partition;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,6 +20,8 @@ use bench::sink::{self, Sink};
 use clap::ValueEnum;
 use parking_lot::Mutex;
 use serde::Serialize;
+
+use partition::Partition;
 
 use super::remote::{Actor, explain};
 use super::values;
@@ -55,6 +59,9 @@ pub(crate) struct Args {
     /// Where to write report.json and timeline.svg.
     #[arg(long, value_name = "DIR", default_value = "drill")]
     out: PathBuf,
+    /// With `partition`: the database that the leader uses, and is cut off from.
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::host_port, required_if_eq("what", "partition"))]
+    database: Option<String>,
     /// Do it although the environment is marked as production.
     #[arg(long)]
     in_production: bool,
@@ -71,6 +78,8 @@ enum What {
     Crash,
     /// The leader's process is stopped (SIGSTOP): its fencer has to end it; the same machine, the same need.
     Stop,
+    /// The leader is cut off from its database (--database) by nftables; the same machine, the same need, and root.
+    Partition,
 }
 
 /// How long a standby may take to be ready, and a change to happen.
@@ -138,7 +147,12 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
         settle(&pulse).await?;
         for round in 0..args.rounds {
             out.remark(&format!("round {} of {}", round + 1, args.rounds));
-            rounds.push(rehearse(&args, &nodes, &pulse).await?);
+            let done = tokio::select! {
+                done = rehearse(&args, &nodes, &pulse) => done?,
+                // What the round put in the way is removed as its future is dropped.
+                _ = tokio::signal::ctrl_c() => bail!("interrupted; a partition, if there was one, is removed"),
+            };
+            rounds.push(done);
             settle(&pulse).await?;
         }
         anyhow::Ok(())
@@ -156,7 +170,7 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
     // A switchover repeats nothing; a crash repeats what was in hand in each lane.
     let allowed = match args.what {
         What::Switchover => 0,
-        What::Crash | What::Stop => u64::from(args.rounds) * args.to.len() as u64,
+        What::Crash | What::Stop | What::Partition => u64::from(args.rounds) * args.to.len() as u64,
     };
     let repeats = judged.totals.repeated_unexplained;
     let report = Report {
@@ -312,11 +326,13 @@ async fn settle(pulse: &Pulse) -> anyhow::Result<()> {
 async fn rehearse(args: &Args, nodes: &Asked, pulse: &Pulse) -> anyhow::Result<Round> {
     let before = ready(nodes).await?;
     let from = before.lease.owner.clone().unwrap_or_default();
+    let mut cut = None;
     let (at, begun) = (pulse.begun.elapsed(), Instant::now());
     match args.what {
         What::Switchover => nodes.switch_over(&args.actor.name()).await?,
         What::Crash => signal(&before, "KILL")?,
         What::Stop => signal(&before, "STOP")?,
+        What::Partition => cut = Some(Partition::cut(leader_here(&before)?, args.database.as_deref()).await?),
     }
     let to = loop {
         if let Ok(now) = nodes.get::<Nodes>("/cluster/nodes").await
@@ -330,6 +346,10 @@ async fn rehearse(args: &Args, nodes: &Asked, pulse: &Pulse) -> anyhow::Result<R
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
+    // Whoever was cut off comes back as a standby, and needs its database for that.
+    if let Some(cut) = cut {
+        cut.heal()?;
+    }
     let lease_ms = begun.elapsed().as_secs_f64() * 1000.0;
     // What came to a partner's ears comes after the lease: it has to connect again.
     settle(pulse).await?;
@@ -364,8 +384,8 @@ async fn ready(nodes: &Asked) -> anyhow::Result<Nodes> {
     }
 }
 
-/// Signals the leader's process, if it is on this machine.
-fn signal(nodes: &Nodes, name: &str) -> anyhow::Result<()> {
+/// The leader, if it is on this machine.
+fn leader_here(nodes: &Nodes) -> anyhow::Result<&api::wire::Node> {
     let leader = nodes
         .nodes
         .iter()
@@ -383,6 +403,12 @@ fn signal(nodes: &Nodes, name: &str) -> anyhow::Result<()> {
         )
         .into());
     }
+    Ok(leader)
+}
+
+/// Signals the leader's process, if it is on this machine.
+fn signal(nodes: &Nodes, name: &str) -> anyhow::Result<()> {
+    let leader = leader_here(nodes)?;
     let status = std::process::Command::new("kill")
         .arg(format!("-{name}"))
         .arg(leader.pid.to_string())
@@ -438,6 +464,7 @@ fn word(what: What) -> &'static str {
         What::Switchover => "switchover",
         What::Crash => "crash",
         What::Stop => "stop",
+        What::Partition => "partition",
     }
 }
 

@@ -1,0 +1,110 @@
+//! `holdfast drill partition` against two nodes: the leader is cut off from its database, and nobody else.
+
+use std::os::unix::fs::MetadataExt;
+use std::process::Output;
+
+use anyhow::{Context, Result, ensure};
+use bench::sink::{self, Sink};
+use tests::binary;
+use tests::repository::set_mode;
+use tests::wait::PATIENCE;
+
+use super::cluster::Pair;
+use super::site::stop;
+
+/// A user as whom nothing else runs.
+const NOBODY_ELSE: u32 = 63_211;
+
+async fn drill(
+    pair: &Pair,
+    sinks: &[u16],
+    database: &pgtest::Database<'_>,
+    out: &std::path::Path,
+) -> Result<Output> {
+    let list = |ports: Vec<String>| ports.join(",");
+    let inbounds = pair.load.inbounds.iter().map(|port| format!("127.0.0.1:{port}"));
+    let sinks = sinks.iter().map(ToString::to_string);
+    let nodes = pair
+        .plans
+        .iter()
+        .map(|plan| format!("http://127.0.0.1:{}", plan.api()));
+    let mut command = binary::command();
+    command
+        .args(["--json", "drill", "partition", "--rounds", "1", "--rate", "100"])
+        .args(["--to", &list(inbounds.collect())])
+        .args(["--sink", &list(sinks.collect())])
+        .args(["--api", &list(nodes.collect())])
+        .args(["--database", &format!("127.0.0.1:{}", database.server().port())])
+        .arg("--out")
+        .arg(out);
+    Ok(tokio::task::spawn_blocking(move || command.output()).await??)
+}
+
+fn may_cut() -> bool {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|of| of.uid() == 0);
+    // In a namespace of its own: whether the kernel does it at all.
+    let works = std::process::Command::new("unshare")
+        .args(["-n", "nft", "add", "table", "inet", "holdfast_drill_try"])
+        .status();
+    root && works.is_ok_and(|status| status.success())
+}
+
+/// Where no root runs the tests, or nftables is missing, the drill has to say so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_is_measured_and_leaves_nothing_behind_or_says_what_it_lacks() -> Result<()> {
+    let database = pgtest::server().database();
+    let mut pair = Pair::on(&database.url()).await?;
+    let out = pair.load.site.repository.beside("drill");
+    let folder = pair.load.site.repository.root();
+    set_mode(folder.parent().context("its folder")?, 0o755)?;
+    let may = may_cut();
+    if may {
+        let [first, second] = pair.plans;
+        pair.plans = [first.as_user(NOBODY_ELSE), second];
+    }
+    // The drill's own sink takes the place of the site's.
+    let sinks = pair.load.site.sink.ports();
+    let own = std::mem::replace(
+        &mut pair.load.site.sink,
+        Sink::start(sink::Options::local(1)).await?,
+    );
+    own.stop().await;
+    let [mut first, second] = pair.start().await?;
+    pair.could_lead(1).await?;
+    let done = drill(&pair, &sinks, &database, &out).await?;
+    let (said, complained) = (
+        String::from_utf8_lossy(&done.stdout).into_owned(),
+        String::from_utf8_lossy(&done.stderr).into_owned(),
+    );
+    if !may {
+        ensure!(!done.status.success(), "{said}");
+        ensure!(
+            ["only root", "nft", "cannot be told"]
+                .iter()
+                .any(|lack| complained.contains(lack)),
+            "{complained}"
+        );
+        stop(second).await?;
+        return stop(first).await;
+    }
+    ensure!(done.status.success(), "{said} {complained} {}", pair.said());
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(out.join("report.json"))?)?;
+    ensure!(
+        report["passed"] == true
+            && report["rounds"][0]["from"] == "node-a"
+            && report["rounds"][0]["to"] == "node-b",
+        "{report}"
+    );
+    println!("{}", report["rounds"]);
+    // It lost the lease by its deadline, as one that is cut off does; it was not told to go.
+    let ended = first.wait_exit(PATIENCE).await?;
+    ensure!(ended.code() == Some(75), "it ended with {ended}: {}", pair.said());
+    let tables = std::process::Command::new("nft")
+        .args(["list", "tables"])
+        .output()?;
+    ensure!(
+        !String::from_utf8_lossy(&tables.stdout).contains("holdfast_drill"),
+        "{tables:?}"
+    );
+    stop(second).await
+}
