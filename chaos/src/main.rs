@@ -97,6 +97,14 @@ enum Command {
         #[command(flatten)]
         site: Site,
     },
+    /// Judge the records of a run again.
+    Judge {
+        /// The run's folder.
+        folder: PathBuf,
+        /// The cluster's profile in that run.
+        #[arg(long, default_value = "fast", value_parser = ["fast", "default", "wan"])]
+        profile: String,
+    },
     /// Take down what runs left behind whose process is gone.
     Clean,
     /// Ask a node of this namespace.
@@ -226,6 +234,19 @@ fn act(command: Command) -> Result<bool> {
             site,
         } => soak(hours, from, &faults, &site),
         Command::Figures { what, count, site } => figures::run(what, count, options(&site)?, site.keep),
+        Command::Judge { folder, profile } => {
+            let dump = chaos::dump::Dump::read(&folder.join("dump.json"))?;
+            let lease = chaos::clock::micros(chaos::world::lease(&profile));
+            let (judgement, counter_example) = run::judged(&folder, dump, lease)?;
+            let outcome = run::Outcome {
+                judgement,
+                counter_example,
+                failure: None,
+                folder,
+            };
+            run::report(&outcome)?;
+            Ok(outcome.passed())
+        }
         Command::Clean => {
             let found = clean::leftovers(true);
             say(&format!(

@@ -12,7 +12,7 @@ use crate::clock::micros;
 use crate::dump::{self, Dump};
 use crate::judge::{self, History, Judgement};
 use crate::nemesis::{self, schedule};
-use crate::record::{self, Event, Recorder};
+use crate::record::{self, Recorder};
 use crate::shell;
 use crate::world::{self, Options, PATIENCE, World};
 use schedule::{Episode, Kind};
@@ -196,9 +196,4 @@ pub fn report(outcome: &Outcome) -> Result<()> {
         "  FAILED; records and logs: {}",
         outcome.folder.display()
     ))
-}
-
-/// Marks the calm for figures, which have no episodes.
-pub fn calm(recorder: &Recorder) {
-    recorder.note(Event::Calm);
 }

@@ -12,7 +12,8 @@ use crate::record::{Event, Owed};
 const AFTERMATH: u64 = 10_000_000;
 
 struct Sent<'a> {
-    acknowledged: bool,
+    due: Moment,
+    acknowledged: Option<Moment>,
     refused: bool,
     owed: &'a [Owed],
 }
@@ -37,12 +38,13 @@ pub(super) fn check(history: &History, faults: &[Fault], judgement: &mut Judgeme
                 ..
             } => {
                 let one = Sent {
-                    acknowledged: acknowledged.is_some(),
+                    due: line.at,
+                    acknowledged: *acknowledged,
                     refused: *refused,
                     owed,
                 };
                 judgement.counts.sent += 1;
-                judgement.counts.acknowledged += u64::from(one.acknowledged);
+                judgement.counts.acknowledged += u64::from(one.acknowledged.is_some());
                 sent.insert(id, one);
             }
             Event::Arrived { sink, id, body, peer } => arrivals.entry(sink).or_default().push(Arrival {
@@ -67,7 +69,7 @@ pub(super) fn check(history: &History, faults: &[Fault], judgement: &mut Judgeme
             .violations
             .push(Violation::new(Kind::BrokenRecord, none.to_owned()));
     }
-    stored(history, &sent, judgement);
+    let stored = stored(history, &sent, judgement);
     let reached = arrivals
         .iter()
         .map(|(sink, all)| (*sink, all.iter().map(|one| one.id).collect::<HashSet<_>>()));
@@ -79,8 +81,11 @@ pub(super) fn check(history: &History, faults: &[Fault], judgement: &mut Judgeme
                 .violations
                 .push(Violation::new(Kind::Undelivered, what).of(id));
         }
-        for owed in message.owed.iter().filter(|_| message.acknowledged) {
+        for owed in message.owed.iter().filter(|_| message.acknowledged.is_some()) {
             judgement.counts.owed += 1;
+            if !stored.contains(id) {
+                continue; // lost, which says more
+            }
             let there = reached
                 .get(owed.sink.as_str())
                 .is_some_and(|all| all.contains(id));
@@ -95,19 +100,31 @@ pub(super) fn check(history: &History, faults: &[Fault], judgement: &mut Judgeme
     let queues = queues(history);
     for (sink, came) in &arrivals {
         bytes(sink, came, &sent, judgement);
-        order(
-            history,
-            faults,
-            sink,
-            came,
-            queues.get(*sink).map_or(&[], Vec::as_slice),
-            judgement,
-        );
+        follow(sink, came, queues.get(*sink), &sent, judgement);
+        overtaken(sink, came, &sent, judgement);
+        let repeats = repeats(came, queues.get(*sink));
+        let allowed = allowed(history, faults, came);
+        judgement.counts.repeated += repeats.len() as u64;
+        if let Some(last) = repeats.last()
+            && repeats.len() > allowed
+        {
+            let what = format!(
+                "{sink} got {} sends more than once, and changes of leader, restarts and broken ways explain {allowed}",
+                repeats.len()
+            );
+            let found = Violation::new(Kind::Repeats, what);
+            judgement.violations.push(found.of(last.id).at(last.at));
+        }
     }
     ends(history, judgement);
 }
 
-fn stored(history: &History, sent: &HashMap<&str, Sent<'_>>, judgement: &mut Judgement) {
+/// The control ids that are in the database.
+fn stored<'a>(
+    history: &'a History,
+    sent: &HashMap<&str, Sent<'_>>,
+    judgement: &mut Judgement,
+) -> HashSet<&'a str> {
     let rows = history.dump.rows.iter().filter(|row| row.table == "message");
     let known: HashSet<&str> = rows
         .map(|row| {
@@ -116,7 +133,7 @@ fn stored(history: &History, sent: &HashMap<&str, Sent<'_>>, judgement: &mut Jud
         })
         .collect();
     for (id, message) in sent {
-        if message.acknowledged && !known.contains(id) {
+        if message.acknowledged.is_some() && !known.contains(id) {
             let what = format!("{id} was acknowledged and is not in the database");
             judgement.violations.push(Violation::new(Kind::Lost, what).of(id));
         }
@@ -127,6 +144,7 @@ fn stored(history: &History, sent: &HashMap<&str, Sent<'_>>, judgement: &mut Jud
             .violations
             .push(Violation::new(Kind::Uncalled, what).of(id));
     }
+    known
 }
 
 /// Of each sink its sends in the order in which their messages were accepted, as control ids.
@@ -173,50 +191,82 @@ fn bytes(sink: &str, came: &[Arrival<'_>], sent: &HashMap<&str, Sent<'_>>, judge
     }
 }
 
-/// Walks through a sink's arrivals beside the lane's sends: each arrival is the next send, or the last one once more.
-fn order(
-    history: &History,
-    faults: &[Fault],
+/// Who sent a message: its control id without the number.
+fn sender(id: &str) -> &str {
+    id.rsplit_once('-').map_or(id, |(sender, _)| sender)
+}
+
+/// Walks through a sink's arrivals beside its sends, each sender for itself: each arrival is the next send, or the last
+/// one once more.
+fn follow(
     sink: &str,
     came: &[Arrival<'_>],
-    queue: &[&str],
+    queue: Option<&Vec<&str>>,
+    sent: &HashMap<&str, Sent<'_>>,
     judgement: &mut Judgement,
 ) {
-    let (mut next, mut repeats) = (0, Vec::new());
-    for arrival in came {
-        if queue.get(next) == Some(&arrival.id) {
-            next += 1;
+    let mut queues: HashMap<&str, (usize, Vec<&str>)> = HashMap::new();
+    for id in queue.into_iter().flatten() {
+        queues.entry(sender(id)).or_default().1.push(id);
+    }
+    // What nobody sent is told elsewhere.
+    for arrival in came.iter().filter(|arrival| sent.contains_key(arrival.id)) {
+        let (next, queue) = queues.entry(sender(arrival.id)).or_default();
+        if queue.get(*next) == Some(&arrival.id) {
+            *next += 1;
             judgement.counts.delivered += 1;
-        } else if next > 0 && queue[next - 1] == arrival.id {
-            judgement.counts.repeated += 1;
-            repeats.push(arrival);
-        } else {
-            let expected = queue.get(next).copied().unwrap_or("nothing");
+        } else if *next == 0 || queue[*next - 1] != arrival.id {
+            let expected = queue.get(*next).copied().unwrap_or("nothing");
             let what = format!("{sink} got {} where {expected} was next", arrival.id);
-            judgement
-                .violations
-                .push(Violation::new(Kind::Disorder, what).of(arrival.id).at(arrival.at));
+            let found = Violation::new(Kind::Disorder, what);
+            judgement.violations.push(found.of(arrival.id).at(arrival.at));
             // From here on as the sink sees it, so that one fault is not told a thousand times.
-            if let Some(place) = queue[next.min(queue.len())..]
-                .iter()
-                .position(|id| *id == arrival.id)
-            {
-                next += place + 1;
+            if let Some(place) = queue[*next..].iter().position(|id| *id == arrival.id) {
+                *next += place + 1;
             }
         }
     }
-    let allowed = allowed(history, faults, came);
-    if repeats.len() > allowed
-        && let Some(last) = repeats.last()
-    {
-        let what = format!(
-            "{sink} got {} sends more than once, and changes of leader, restarts and broken ways explain {allowed}",
-            repeats.len()
-        );
-        judgement
-            .violations
-            .push(Violation::new(Kind::Repeats, what).of(last.id).at(last.at));
+}
+
+/// Between senders there is an order where one message was acknowledged before the other was due: what came later must
+/// not arrive first, and not before a repeat either.
+fn overtaken(sink: &str, came: &[Arrival<'_>], sent: &HashMap<&str, Sent<'_>>, judgement: &mut Judgement) {
+    let mut latest: Option<(&str, Moment)> = None;
+    for arrival in came {
+        let Some(message) = sent.get(arrival.id) else {
+            continue;
+        };
+        if let (Some((before, due)), Some(acknowledged)) = (latest, message.acknowledged)
+            && acknowledged < due
+            && sender(before) != sender(arrival.id)
+        {
+            let what = format!(
+                "{sink} got {} after {before}, which was not even due when it was acknowledged",
+                arrival.id
+            );
+            let found = Violation::new(Kind::Disorder, what);
+            judgement.violations.push(found.of(arrival.id).at(arrival.at));
+        }
+        if latest.is_none_or(|(_, due)| due < message.due) {
+            latest = Some((arrival.id, message.due));
+        }
     }
+}
+
+/// Arrivals beyond those that the sends of a message explain.
+fn repeats<'a, 'b>(came: &'b [Arrival<'a>], queue: Option<&Vec<&str>>) -> Vec<&'b Arrival<'a>> {
+    let mut left: HashMap<&str, usize> = HashMap::new();
+    for id in queue.into_iter().flatten() {
+        *left.entry(id).or_default() += 1;
+    }
+    let beyond = |arrival: &&Arrival<'_>| match left.get_mut(arrival.id) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            false
+        }
+        _ => true,
+    };
+    came.iter().filter(beyond).collect()
 }
 
 /// How many repeats a lane may have: one for each change of leader, one for each node that ended under way, and one

@@ -121,23 +121,25 @@ fn strike(world: &Arc<World>, recorder: &Recorder, strike: &Strike) -> Result<()
     let mut fault = begin(world, strike)?;
     let mut missing = String::new();
     let mut bitten = false;
-    while begun.elapsed() < strike.stays || !bitten && begun.elapsed() < strike.stays + GRACE {
+    // Asked at least once: some work is done when it has begun, however long that took.
+    loop {
         if !bitten {
             match fault.open.bite() {
                 Ok(evidence) => {
                     bitten = true;
-                    let evidence = if fault.target == target {
-                        evidence
-                    } else {
-                        format!("{}: {evidence}", fault.target)
+                    let evidence = match fault.target == target {
+                        true => evidence,
+                        false => format!("{}: {evidence}", fault.target),
                     };
-                    recorder.note(Event::Bitten {
-                        number: strike.number,
-                        evidence,
-                    });
+                    let number = strike.number;
+                    recorder.note(Event::Bitten { number, evidence });
                 }
                 Err(error) => missing = format!("{error:#}"),
             }
+        }
+        let over = begun.elapsed() >= strike.stays;
+        if over && (bitten || begun.elapsed() >= strike.stays + GRACE) {
+            break;
         }
         shell::pause(Duration::from_millis(20))?;
     }

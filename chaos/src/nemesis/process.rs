@@ -181,15 +181,21 @@ struct Starved {
     before: u64,
 }
 
-/// A twentieth of a core for the node and its fencer.
+/// A twentieth of a core for a leader and its fencer; a standby has so little to do that it gets a thousandth.
 pub(super) fn throttle(world: &World, index: usize) -> Result<Begun> {
     let (node, pid) = running(world, index)?;
     let group = Group::make(world, index, "cpu")?;
-    if group.first {
-        group.set("cpu.cfs_period_us", "100000")?;
-        group.set("cpu.cfs_quota_us", "5000")?;
+    let leads = world.leader() == Some(index);
+    let (period, quota) = if leads {
+        ("100000", "5000")
     } else {
-        group.set("cpu.max", "5000 100000")?;
+        ("1000000", "1000")
+    };
+    if group.first {
+        group.set("cpu.cfs_period_us", period)?;
+        group.set("cpu.cfs_quota_us", quota)?;
+    } else {
+        group.set("cpu.max", &format!("{quota} {period}"))?;
     }
     let mut starved = Starved { group, before: 0 };
     starved.before = starved.throttled()?;

@@ -63,12 +63,17 @@ pub struct Options {
 impl Options {
     /// The time of a lease in this profile.
     pub fn lease(&self) -> Duration {
-        Duration::from_millis(match self.profile.as_str() {
-            "fast" => 1500,
-            "wan" => 30_000,
-            _ => 5000,
-        })
+        lease(&self.profile)
     }
+}
+
+/// The time of a lease in a profile, as the documents give it.
+pub fn lease(profile: &str) -> Duration {
+    Duration::from_millis(match profile {
+        "fast" => 1500,
+        "wan" => 30_000,
+        _ => 5000,
+    })
 }
 
 /// A running cluster with its partners.
