@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
 use crate::shell;
-use crate::world::names::{self, Names};
+use crate::world::names;
 use crate::world::{balancer, database, net};
 
 /// The folders of control groups that runs make groups in: version 1's, one for each controller, or version 2's.
@@ -54,7 +54,14 @@ pub fn faketime() -> Result<PathBuf> {
         .iter()
         .map(PathBuf::from)
         .find(|path| path.exists())
-        .context("libfaketime is missing: install the package `faketime`, or leave clock faults out with --without clock")
+        .context("libfaketime is missing: install the package `faketime`")
+}
+
+/// Removes what libfaketime shares between the processes of a program, which stays when the program is killed.
+pub fn forget_clock(pid: u32) {
+    for name in [format!("sem.faketime_sem_{pid}"), format!("faketime_shm_{pid}")] {
+        let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
+    }
 }
 
 /// Takes down everything that carries the number of a run: processes, file systems, groups, namespaces. Its folder stays:
@@ -66,10 +73,9 @@ pub fn remove(pid: u32) {
         let _ = std::fs::write(group.join("freezer.state"), "THAWED");
         let _ = std::fs::write(group.join("cgroup.freeze"), "0");
     }
-    for space in &spaces {
-        for process in net::processes(space) {
-            let _ = shell::signal(process, Signal::KILL);
-        }
+    for process in spaces.iter().flat_map(|space| net::processes(space)) {
+        let _ = shell::signal(process, Signal::KILL);
+        forget_clock(process);
     }
     // They are other processes' children: they go when those have seen it.
     for _ in 0..100 {
@@ -89,8 +95,7 @@ pub fn remove(pid: u32) {
     for group in groups(pid) {
         let _ = std::fs::remove_dir(group);
     }
-    let folder = Names { pid }.folder();
-    for mount in mounts(&folder) {
+    for mount in names::folders(pid).iter().flat_map(|folder| mounts(folder)) {
         let _ = shell::sh(&["umount", "-l", &mount]);
     }
 }
@@ -117,8 +122,8 @@ fn mounts(below: &Path) -> Vec<String> {
 }
 
 /// Removes a run's folder.
-pub fn remove_folder(pid: u32) {
-    let _ = std::fs::remove_dir_all(Names { pid }.folder());
+pub fn remove_folder(folder: &Path) {
+    let _ = std::fs::remove_dir_all(folder);
 }
 
 /// Takes down what runs left behind whose process is gone; their numbers.
@@ -138,7 +143,9 @@ pub fn leftovers(folders: bool) -> Vec<u32> {
     for pid in &found {
         remove(*pid);
         if folders {
-            remove_folder(*pid);
+            names::folders(*pid)
+                .iter()
+                .for_each(|folder| remove_folder(folder));
         }
     }
     found

@@ -15,7 +15,7 @@ use crate::nemesis::schedule::Kind;
 use crate::record::{self, Event, Line, Recorder};
 use crate::run::{self, say};
 use crate::shell;
-use crate::world::{self, Options, PATIENCE, World, lock};
+use crate::world::{self, Options, PATIENCE, World, lock, net};
 
 /// What happens to the cluster.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -31,8 +31,10 @@ pub enum What {
     Partition,
     /// The database is restarted.
     DatabaseRestart,
-    /// The load balancer that has the shared address is killed.
+    /// The load balancer that has the shared address is cut off.
     Vip,
+    /// The HAProxy that has the shared address is killed.
+    Haproxy,
 }
 
 /// One change.
@@ -80,7 +82,7 @@ pub struct Report {
 /// How long a fault stays: long enough that it is over only when somebody else leads.
 fn stays(what: What, lease: Duration) -> Duration {
     match what {
-        What::Switchover | What::DatabaseRestart | What::Vip => Duration::ZERO,
+        What::Switchover | What::DatabaseRestart | What::Vip | What::Haproxy => Duration::ZERO,
         What::Kill | What::Stop | What::Partition => 2 * lease,
     }
 }
@@ -90,7 +92,7 @@ fn stays(what: What, lease: Duration) -> Duration {
 /// # Errors
 /// The world could not be built, or a round did not come to its end.
 pub fn run(what: What, count: u32, mut options: Options, keep: bool) -> Result<bool> {
-    options.shared_address = what == What::Vip;
+    options.shared_address = matches!(what, What::Vip | What::Haproxy);
     let (lease, profile) = (options.lease(), options.profile.clone());
     let (lanes, per_second) = (options.lanes, options.per_second);
     let (outcome, rounds) = world::with(options, |world| {
@@ -112,7 +114,7 @@ pub fn run(what: What, count: u32, mut options: Options, keep: bool) -> Result<b
     }
     show(&report)?;
     if outcome.passed() && !keep {
-        clean::remove_folder(std::process::id());
+        clean::remove_folder(&outcome.folder);
     }
     Ok(report.clean)
 }
@@ -139,7 +141,8 @@ fn play(
         let before = changes(world)?;
         let at = Moment::now();
         match what {
-            What::Vip => move_address(world, recorder, round)?,
+            What::Vip => move_address(world, recorder, round, true)?,
+            What::Haproxy => move_address(world, recorder, round, false)?,
             What::Switchover => nemesis::once(world, recorder, round, Kind::Switchover, Duration::ZERO)?,
             What::Kill => nemesis::once(world, recorder, round, Kind::Kill, stays(what, lease))?,
             What::Stop => nemesis::once(world, recorder, round, Kind::Stop, stays(what, lease))?,
@@ -168,40 +171,46 @@ fn changes(world: &World) -> Result<u64> {
         .context("a count")
 }
 
-/// Kills the HAProxy that has the address, and waits until the other one has it.
-fn move_address(world: &World, recorder: &Recorder, round: u32) -> Result<()> {
-    let (from, name) = {
-        let mut balancers = lock(&world.balancers);
-        let from = balancers
-            .iter()
-            .position(|one| one.has_address())
-            .context("the shared address lies nowhere")?;
-        let name = balancers[from].host().name();
-        recorder.note(Event::Fault {
-            number: round,
-            kind: "balancer kill".to_owned(),
-            target: name.clone(),
-        });
-        balancers[from].kill();
-        (from, name)
-    };
+/// Takes the cable out of the load balancer that has the address, or kills its HAProxy, and waits until the other one
+/// has it.
+fn move_address(world: &World, recorder: &Recorder, number: u32, cable: bool) -> Result<()> {
+    let balancers = || lock(&world.balancers);
+    let from = balancers().iter().position(|one| one.has_address());
+    let from = from.context("the shared address lies nowhere")?;
+    let host = balancers()[from].host();
+    recorder.note(Event::Fault {
+        number,
+        kind: if cable {
+            "balancer link down"
+        } else {
+            "balancer kill"
+        }
+        .to_owned(),
+        target: host.name(),
+    });
+    match cable {
+        true => net::cable(world.names, host, false)?,
+        false => balancers()[from].kill(),
+    }
     shell::until("the address to move", Duration::from_secs(20), || {
-        let balancers = lock(&world.balancers);
         ensure!(
-            balancers[1 - from].has_address(),
+            balancers()[1 - from].has_address(),
             "the other load balancer does not have it"
         );
-        ensure!(!balancers[from].has_address(), "{name} still has it");
+        ensure!(!balancers()[from].has_address(), "{} still has it", host.name());
         Ok(())
     })?;
     recorder.note(Event::Bitten {
-        number: round,
-        evidence: format!("the address left {name}"),
+        number,
+        evidence: format!("the address left {}", host.name()),
     });
-    lock(&world.balancers)[from].restart()?;
+    match cable {
+        true => net::cable(world.names, host, true)?,
+        false => balancers()[from].restart()?,
+    }
     recorder.note(Event::Mended {
-        number: round,
-        note: "by starting it again".to_owned(),
+        number,
+        note: String::new(),
     });
     recorder.note(Event::Calm);
     // keepalived asks once a second, and wants two good answers.

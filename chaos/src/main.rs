@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use chaos::figures::{self, What};
-use chaos::nemesis::delayer;
 use chaos::nemesis::schedule::Kind;
+use chaos::nemesis::{self, delayer};
 use chaos::run::{self, Order, say};
 use chaos::world::Options;
 use chaos::{ask, clean, partner, shell, watch};
@@ -295,15 +295,20 @@ fn options(site: &Site) -> Result<Options> {
 }
 
 fn order(seed: u64, faults: &Faults, site: &Site) -> Result<Order> {
-    let asked = if faults.only.is_empty() {
-        Kind::ALL.to_vec()
-    } else {
-        faults.only.clone()
+    let asked = match faults.only.is_empty() {
+        true => Kind::ALL.to_vec(),
+        false => faults.only.clone(),
     };
-    let kinds: Vec<Kind> = asked
+    let mut kinds: Vec<Kind> = asked
         .into_iter()
         .filter(|kind| !faults.without.contains(kind))
         .collect();
+    for (kind, why) in nemesis::impossible() {
+        if kinds.contains(&kind) {
+            say(&format!("left out: {kind}: {why}"))?;
+            kinds.retain(|one| *one != kind);
+        }
+    }
     if kinds.is_empty() {
         bail!("no kind of fault is left");
     }

@@ -91,7 +91,7 @@ pub fn run(order: &Order) -> Result<Outcome> {
         finish(world, lease, failure.map(|error| format!("{error:#}")))
     })?;
     if outcome.passed() && !order.keep {
-        clean::remove_folder(std::process::id());
+        clean::remove_folder(&outcome.folder);
     }
     Ok(outcome)
 }

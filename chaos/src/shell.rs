@@ -48,6 +48,8 @@ pub fn pause(time: Duration) -> Result<()> {
 /// The time is over, with what was missing last; or the run was interrupted.
 pub fn until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Result<T>) -> Result<T> {
     let begun = Instant::now();
+    // Many conditions are processes of their own: asked without a pause they would keep a core busy.
+    let mut wait = Duration::from_millis(10);
     loop {
         match condition() {
             Ok(value) => return Ok(value),
@@ -57,8 +59,9 @@ pub fn until<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Resu
                     begun.elapsed().as_secs_f32()
                 )
             }
-            Err(_) => pause(Duration::from_millis(20))?,
+            Err(_) => pause(wait)?,
         }
+        wait = (wait * 2).min(Duration::from_millis(100));
     }
 }
 

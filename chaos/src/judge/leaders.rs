@@ -44,9 +44,14 @@ fn bound(history: &History, faults: &[Fault], judgement: &mut Judgement) {
         // the other one was read.
         let both = |name: &&String| again.contains(*name) && !frozen(faults, name, line.at);
         let sure: Vec<&String> = first.iter().filter(both).collect();
-        let other = first
+        let awake = |name: &&String| !frozen(faults, name, line.at);
+        let between = first
             .iter()
-            .find(|name| !frozen(faults, name, line.at) && sure.iter().any(|one| one < name));
+            .find(|name| sure.iter().any(|one| one < name) && awake(name));
+        let other = between.or_else(|| {
+            let within = |name: &&String| sure.iter().any(|one| one > name) && awake(name);
+            again.iter().find(within)
+        });
         if let Some(other) = other
             && !told
         {

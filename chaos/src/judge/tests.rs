@@ -294,7 +294,7 @@ fn what_may_happen_is_not_an_accusation() {
 
 #[test]
 fn each_kind_of_violation_is_found_and_told() {
-    let cases: [(&str, Kind, Spoil); 21] = [
+    let cases: [(&str, Kind, Spoil); 22] = [
         ("an acknowledged message is not stored", Kind::Lost, |history| {
             let gone = number(1, 10);
             history.dump.rows.retain(|row| row.message != gone);
@@ -376,6 +376,15 @@ fn each_kind_of_violation_is_found_and_told() {
                 .lines
                 .push(bound(2090, &["node-a", "node-b"], &["node-a", "node-b"]));
         }),
+        (
+            "two nodes with ports bound, one just taking them",
+            Kind::TwoLeaders,
+            |history| {
+                history
+                    .lines
+                    .push(bound(2090, &["node-b"], &["node-a", "node-b"]))
+            },
+        ),
         (
             "two nodes with ports bound, one just letting go",
             Kind::TwoLeaders,

@@ -16,10 +16,26 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::clean;
 use crate::record::{Event, Recorder};
 use crate::shell;
 use crate::world::World;
 use schedule::{Episode, Kind, Role, Strike};
+
+/// Kinds of fault that are not possible on this machine, and why.
+pub fn impossible() -> Vec<(Kind, String)> {
+    let clock = clean::faketime().map(drop);
+    let (freezer, cpu) = (process::able("freezer"), process::able("cpu"));
+    let of = |kind: Kind| match kind {
+        Kind::NodeClock | Kind::DatabaseClock => clock.as_ref().err(),
+        Kind::Freeze => freezer.as_ref().err(),
+        Kind::Throttle => cpu.as_ref().err(),
+        _ => None,
+    };
+    let each = Kind::ALL.into_iter().map(|kind| (kind, of(kind)));
+    each.filter_map(|(kind, error)| Some((kind, format!("{:#}", error?))))
+        .collect()
+}
 
 /// How much longer than planned a fault stays when it has not bitten yet.
 const GRACE: Duration = Duration::from_secs(5);
@@ -141,7 +157,7 @@ fn strike(world: &Arc<World>, recorder: &Recorder, strike: &Strike) -> Result<()
         if over && (bitten || begun.elapsed() >= strike.stays + GRACE) {
             break;
         }
-        shell::pause(Duration::from_millis(20))?;
+        shell::pause(Duration::from_millis(50))?;
     }
     let note = fault.open.mend()?;
     let note = if bitten {

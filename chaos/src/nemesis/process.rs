@@ -80,20 +80,53 @@ struct Group {
     first: bool,
 }
 
-impl Group {
-    fn make(world: &World, index: usize, controller: &str) -> Result<Group> {
-        let all = Path::new("/sys/fs/cgroup");
-        let first = all.join(controller).join("tasks").exists();
-        let parent = if first {
+/// The folder below which groups of a controller are made, and whether it is of version 1.
+fn hierarchy(controller: &str) -> Result<(PathBuf, bool)> {
+    let all = Path::new("/sys/fs/cgroup");
+    let first = all.join(controller).join("tasks").exists();
+    ensure!(
+        first || all.join("cgroup.controllers").exists(),
+        "there are no control groups at {}",
+        all.display()
+    );
+    Ok((
+        if first {
             all.join(controller)
         } else {
             all.to_owned()
-        };
-        ensure!(
-            first || all.join("cgroup.controllers").exists(),
-            "there are no control groups at {}: mount them, or leave this fault out with --without",
-            all.display()
-        );
+        },
+        first,
+    ))
+}
+
+/// Whether groups of a controller can be made here.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn able(controller: &str) -> Result<()> {
+    let (parent, first) = hierarchy(controller)?;
+    let folder = parent.join(format!(
+        "{}{}-probe",
+        crate::world::names::PREFIX,
+        std::process::id()
+    ));
+    std::fs::create_dir(&folder)
+        .with_context(|| format!("control groups cannot be made in {}", parent.display()))?;
+    let needed = match (controller, first) {
+        ("freezer", true) => "freezer.state",
+        ("freezer", false) => "cgroup.freeze",
+        (_, true) => "cpu.cfs_quota_us",
+        (_, false) => "cpu.max",
+    };
+    let there = folder.join(needed).exists();
+    std::fs::remove_dir(&folder)?;
+    ensure!(there, "control groups in {} have no {needed}", parent.display());
+    Ok(())
+}
+
+impl Group {
+    fn make(world: &World, index: usize, controller: &str) -> Result<Group> {
+        let (parent, first) = hierarchy(controller)?;
         let folder = parent.join(world.names.group(index));
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("making the control group {}", folder.display()))?;

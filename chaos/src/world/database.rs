@@ -14,6 +14,7 @@ use rustix::process::Signal;
 
 use super::names::{Host, Names};
 use super::net;
+use crate::clean;
 use crate::shell;
 
 /// The database, and the role that the nodes use: it may do nothing special.
@@ -177,7 +178,7 @@ impl Server {
             "listen_addresses = '*'\nport = 5432\nssl = on\nfsync = on\nsynchronous_commit = on\n\
              track_commit_timestamp = on\nmax_connections = {CONNECTIONS_MAX}\nwal_keep_size = 256MB\nmax_wal_size = 128MB\n\
              shared_buffers = 64MB\nwal_sender_timeout = 5s\nwal_receiver_timeout = 5s\nwal_retrieve_retry_interval = 200ms\n\
-             log_line_prefix = '%m [%p] '\nlog_checkpoints = off\n"
+             log_line_prefix = '%m [%p] '\nlog_checkpoints = off\ndynamic_shared_memory_type = mmap\n"
         );
         self.write("postgresql.conf", &(settings + &ours))
     }
@@ -235,9 +236,17 @@ impl Server {
         let log = File::options().create(true).append(true).open(self.log())?;
         self.give(&self.log())?;
         let mut command = net::on(self.names, self.host());
-        command.args(as_user("postgres")?).arg("-D").arg(self.data());
+        // A false clock begins with the server itself: what it shares must belong to the server's user.
+        let mut words = as_user("postgres")?;
+        let program = words.pop().context("a command has a program")?;
+        command.args(words).arg("env");
+        command.args(
+            self.environment
+                .iter()
+                .map(|(key, value)| format!("{key}={value}")),
+        );
+        command.arg(program).arg("-D").arg(self.data());
         command.args(["-k", &self.folder.display().to_string()]);
-        command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         command.env("LC_ALL", "C").stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().context("starting PostgreSQL")?);
         Ok(())
@@ -307,6 +316,7 @@ impl Server {
                 None => Ok(()),
             }
         })?;
+        all.iter().for_each(|pid| clean::forget_clock(*pid));
         self.child = None;
         Ok(())
     }
@@ -412,8 +422,23 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        for pid in self.processes() {
+        // An immediate stop, so that it gives its shared memory back; stopped processes must run for that.
+        let all = self.processes();
+        for pid in &all {
+            let _ = shell::signal(*pid, Signal::CONT);
+        }
+        if let (Some(first), Some(child)) = (all.first(), self.child.as_mut()) {
+            let _ = shell::signal(*first, Signal::QUIT);
+            for _ in 0..100 {
+                if !matches!(child.try_wait(), Ok(None)) {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        for pid in all {
             let _ = shell::signal(pid, Signal::KILL);
+            clean::forget_clock(pid);
         }
         if let Some(child) = self.child.as_mut() {
             let _ = child.kill();

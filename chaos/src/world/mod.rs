@@ -123,7 +123,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The world cannot be built, or what `act` says.
 pub fn with<T>(options: Options, act: impl FnOnce(&Arc<World>) -> Result<T>) -> Result<T> {
     clean::able()?;
-    let names = Names::own();
+    let names = Names::next();
     clean::remove(names.pid);
     let _guard = Guard(names);
     let world = Arc::new(World::build(options, names)?);
@@ -528,7 +528,6 @@ fn clock_environment(names: &Names, machine: &str) -> Result<Vec<(String, String
         ("FAKETIME_TIMESTAMP_FILE", file.display().to_string()),
         ("FAKETIME_CACHE_DURATION", "1".to_owned()),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ("FAKETIME_DISABLE_SHM", "1".to_owned()),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .to_vec())

@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What the names of all runs begin with.
 pub const PREFIX: &str = "hfc";
@@ -70,13 +71,17 @@ pub fn api() -> SocketAddr {
 pub struct Names {
     /// The process that runs it.
     pub pid: u32,
+    /// Which run of that process, from 1.
+    pub turn: u32,
 }
 
 impl Names {
-    /// Of this process.
-    pub fn own() -> Names {
+    /// Of the next run of this process.
+    pub fn next() -> Names {
+        static TURNS: AtomicU32 = AtomicU32::new(0);
         Names {
             pid: std::process::id(),
+            turn: TURNS.fetch_add(1, Ordering::Relaxed) + 1,
         }
     }
 
@@ -97,8 +102,19 @@ impl Names {
 
     /// The folder of the run. Short, because the paths of sockets are.
     pub fn folder(self) -> PathBuf {
-        std::env::temp_dir().join(format!("{PREFIX}{}", self.pid))
+        std::env::temp_dir().join(format!("{PREFIX}{}-{}", self.pid, self.turn))
     }
+}
+
+/// The folders of a process's runs.
+pub fn folders(pid: u32) -> Vec<PathBuf> {
+    let all = std::fs::read_dir(std::env::temp_dir())
+        .into_iter()
+        .flatten()
+        .flatten();
+    all.filter(|entry| entry.file_name().to_str().and_then(pid_of) == Some(pid))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// The process number in a name, if it is one of ours.
@@ -117,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_name_says_whose_it_is() {
-        let names = Names { pid: 4711 };
+        let names = Names { pid: 4711, turn: 1 };
         let each = [names.bridge(), names.group(1), names.namespace(Host::Database(1))];
         assert_eq!(each, ["hfc4711-net", "hfc4711-node-b", "hfc4711-db2"]);
         for name in each {

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use super::names::{self, Host, Names};
 use super::net;
+use crate::clean;
 use crate::record::{Event, Recorder};
 use crate::shell;
 
@@ -127,6 +128,13 @@ impl Node {
         let data = self.names.folder().join(format!("data-{}", self.name()));
         std::fs::create_dir_all(&data)?;
         let mut command = net::on(self.names, self.host());
+        command.arg("env");
+        command.args(
+            state
+                .environment
+                .iter()
+                .map(|(key, value)| format!("{key}={value}")),
+        );
         command.arg(&self.plan.binary).arg("serve").args([
             "--env",
             "dev",
@@ -141,7 +149,6 @@ impl Node {
         command.envs(self.plan.settings.iter().map(|(key, value)| (key, value)));
         command.env("HOLDFAST_NODE__ID", self.name());
         command.env("HOLDFAST_VALUE_HOST", self.host().address().to_string());
-        command.envs(state.environment.iter().map(|(key, value)| (key, value)));
         command.env("NO_COLOR", "1").stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().context("starting holdfast serve")?;
         self.recorder.note(Event::Started {
@@ -164,6 +171,7 @@ impl Node {
                 pid: child.id(),
                 how: status.to_string(),
             });
+            clean::forget_clock(child.id());
             state.child = None;
             state.ended = Some(Instant::now());
         }

@@ -67,14 +67,6 @@ fn three_seeds_lose_nothing_and_a_run_that_is_broken_off_leaves_nothing_behind()
     broken_off(&binary)
 }
 
-/// Without libfaketime clocks cannot jump.
-fn clockless() -> &'static [&'static str] {
-    match chaos::clean::faketime() {
-        Ok(_) => &[],
-        Err(_) => &["--without", "node-clock,database-clock"],
-    }
-}
-
 fn broken_off(binary: &str) -> Result<()> {
     let mut run = chaos(&["run", "--seed", "1", "--binary", binary])
         .stdout(Stdio::null())
@@ -96,7 +88,9 @@ fn broken_off(binary: &str) -> Result<()> {
     })?;
     ensure!(!status.success(), "a run that was broken off ended with {status}");
     ensure!(namespaces(pid).is_empty(), "left behind: {:?}", namespaces(pid));
-    chaos::clean::remove_folder(pid);
+    for folder in chaos::world::names::folders(pid) {
+        chaos::clean::remove_folder(&folder);
+    }
     Ok(())
 }
 
