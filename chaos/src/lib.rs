@@ -6,9 +6,12 @@
 //! [`judge`] reads the records and [`dump`], the database by its own SQL, and nothing else: it shares no code with
 //! the engine or the store. [`run`] puts them together; [`figures`] measures how long partners heard nothing.
 
+#![cfg(target_os = "linux")]
+
 pub mod ask;
 pub mod clean;
 pub mod clock;
+pub mod command;
 pub mod dump;
 pub mod figures;
 pub mod judge;

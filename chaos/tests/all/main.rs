@@ -1,6 +1,8 @@
 //! Real runs of three fixed seeds, against the binary built from this source. Where namespaces cannot be had, they are
 //! left out, and say why.
 
+#![cfg(target_os = "linux")]
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
