@@ -231,9 +231,10 @@ fn gaps(lines: &[Line], done: &[Done]) -> Vec<Round> {
         .enumerate()
         .map(|(index, one)| {
             let until = done.get(index + 1).map_or(u64::MAX, |next| next.at.mono);
+            // It belongs to the fault during which it ended: the last answer before a fault may be older than the fault.
             let pairs = heard
                 .windows(2)
-                .filter(|pair| pair[1] > one.at.mono && pair[0] < until);
+                .filter(|pair| pair[1] > one.at.mono && pair[1] <= until);
             Round {
                 gap_ms: pairs.map(|pair| pair[1] - pair[0]).max().unwrap_or(0) as f64 / 1000.0,
                 changes: one.changes,

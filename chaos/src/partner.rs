@@ -19,6 +19,9 @@ use crate::record::{Event, Recorder, digest};
 use crate::world::names::{INBOUNDS, SINKS};
 use crate::world::site;
 
+/// The longest pause before a lane connects again. Partners that wait longer hear nothing for that much longer.
+pub const BACK_OFF_MAX: Duration = Duration::from_millis(100);
+
 /// What partners are to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
@@ -76,6 +79,7 @@ async fn act(plan: Plan, folder: &Path) -> Result<()> {
     options.run = RunId::from_number(plan.run);
     options.ack_timeout = Duration::from_secs(5);
     options.give_up_after = Duration::from_secs(120);
+    options.back_off_max = BACK_OFF_MAX;
     let begun = Moment::now();
     let sender = Sender::start(options)?;
     let mut orders = orders();
