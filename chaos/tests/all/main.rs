@@ -55,7 +55,6 @@ fn three_seeds_lose_nothing_and_a_run_that_is_broken_off_leaves_nothing_behind()
             "--binary",
             &binary,
         ])
-        .args(clockless())
         .output()?;
         let said = String::from_utf8_lossy(&output.stdout);
         let complained = String::from_utf8_lossy(&output.stderr);
