@@ -198,7 +198,7 @@ fn other_sender(history: &mut History, ms: u64) {
 
 type Spoil = fn(&mut History);
 
-fn find<'a>(history: &'a mut History, wanted: impl Fn(&Event) -> bool) -> &'a mut Event {
+fn find(history: &mut History, wanted: impl Fn(&Event) -> bool) -> &mut Event {
     let line = history.lines.iter_mut().find(|line| wanted(&line.event));
     &mut line.expect("the hand-made run has it").event
 }
