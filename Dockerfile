@@ -5,6 +5,7 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
 COPY tests tests
+COPY chaos chaos
 RUN cargo build --profile dist --locked --package holdfast
 
 # The same Debian as the builder: the binary needs its C library. tini is process 1, and this is why: the kernel spares process

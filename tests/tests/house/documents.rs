@@ -55,6 +55,7 @@ fn dead_links(file: &File, exists: impl Fn(&str) -> bool) -> Vec<String> {
 fn all() -> Vec<File> {
     let mut all = files("docs", ".md");
     all.extend(files("runbooks", ".md"));
+    all.extend(files("chaos", ".md"));
     for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"] {
         let text =
             std::fs::read_to_string(root().join(name)).unwrap_or_else(|fault| panic!("{name}: {fault}"));

@@ -23,7 +23,6 @@ const READ_SIZE: usize = 64 * 1024;
 /// A reply is a few hundred bytes; a mebibyte is not one.
 const REPLY_MAX: usize = 1024 * 1024;
 const BACK_OFF_FIRST: Duration = Duration::from_millis(10);
-const BACK_OFF_MAX: Duration = Duration::from_millis(500);
 
 /// A hash of a body, the same on both sides of one process.
 pub(crate) fn hash(body: &[u8]) -> u64 {
@@ -94,7 +93,7 @@ impl Runner {
                 return;
             }
             tokio::time::sleep(back_off).await;
-            back_off = (back_off * 2).min(BACK_OFF_MAX);
+            back_off = (back_off * 2).min(self.options.back_off_max);
         }
     }
 

@@ -69,6 +69,8 @@ pub struct Options {
     pub ack_timeout: Duration,
     /// How long a receiver may be out of reach before its lane ends with a failure.
     pub give_up_after: Duration,
+    /// The longest pause before a lane connects again; the first is 10 ms, and each is twice the one before.
+    pub back_off_max: Duration,
     /// Whether to remember a hash of every message, to compare with what arrives.
     pub hash_bodies: bool,
 }
@@ -85,6 +87,7 @@ impl Options {
             run: RunId::random(),
             ack_timeout: Duration::from_secs(30),
             give_up_after: Duration::from_secs(60),
+            back_off_max: Duration::from_millis(500),
             hash_bodies: false,
         }
     }

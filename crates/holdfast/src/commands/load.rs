@@ -147,6 +147,7 @@ impl Args {
                 run: RunId::random(),
                 ack_timeout: self.ack_timeout,
                 give_up_after: self.give_up,
+                back_off_max: Duration::from_millis(500),
                 hash_bodies: false,
             },
             sink: (!self.sink.is_empty()).then(|| listeners.behaving(self.manners.behaviour())),

@@ -243,6 +243,7 @@ impl Stage<'_> {
             run,
             ack_timeout: Duration::from_secs(30),
             give_up_after: Duration::from_secs(60),
+            back_off_max: Duration::from_millis(500),
             hash_bodies: false,
         }
     }
