@@ -56,6 +56,8 @@ pub struct MessageLine {
     pub parent: Option<MessageId>,
     /// Bytes as received.
     pub size: u64,
+    /// Whether retention removed its bodies, and keeps the rest of it longer.
+    pub body_removed: bool,
     /// Where it stands.
     pub status: Disposition,
 }
@@ -72,9 +74,9 @@ pub struct MessageView {
     pub sends: Vec<SendView>,
     /// Why something of it waits, if it does.
     pub waiting: Vec<String>,
-    /// Its bytes as received; not serialised: bodies are asked for on their own.
+    /// Its bytes as received, unless retention removed them; not serialised: bodies are asked for on their own.
     #[serde(skip)]
-    pub body: Body,
+    pub body: Option<Body>,
 }
 
 /// One line of an event trail.
@@ -106,9 +108,9 @@ pub struct SendView {
     pub attempts: Option<u32>,
     /// Whether its bytes differ from what was received.
     pub transformed: bool,
-    /// The partner's reply, as text.
+    /// The partner's reply, as text, unless retention removed it.
     pub reply: Option<String>,
-    /// Its bytes where they differ; not serialised.
+    /// The bytes that it carries, unless retention removed them; not serialised.
     #[serde(skip)]
     pub body: Option<Body>,
 }
@@ -483,13 +485,18 @@ impl Node {
             source: summary.source,
             parent: summary.parent,
             size: summary.size,
+            body_removed: summary.body_removed,
             status: summary.disposition,
         }
     }
 
     fn message_view(&self, detail: MessageDetail) -> MessageView {
         let trail = self.trail(&detail);
-        let sends: Vec<SendView> = detail.sends.iter().map(|send| self.send_view(send)).collect();
+        let sends: Vec<SendView> = detail
+            .sends
+            .iter()
+            .map(|send| self.send_view(&detail, send))
+            .collect();
         let waiting = self.waiting_reasons(&detail);
         MessageView {
             trail,
@@ -500,7 +507,7 @@ impl Node {
         }
     }
 
-    fn send_view(&self, send: &SendDetail) -> SendView {
+    fn send_view(&self, detail: &MessageDetail, send: &SendDetail) -> SendView {
         let outcome = send.outcome.as_ref();
         SendView {
             id: send.id,
@@ -508,9 +515,9 @@ impl Node {
             destination: self.name(send.destination),
             state: outcome.map_or("waiting", |(_, result, _, _)| result.as_str()),
             attempts: outcome.map(|(_, _, attempts, _)| *attempts),
-            transformed: send.body.is_some(),
+            transformed: send.changed,
             reply: outcome.and_then(|(_, _, _, reply)| reply.as_ref()).map(text_of),
-            body: send.body.clone(),
+            body: detail.body_of(send).cloned(),
         }
     }
 

@@ -25,5 +25,5 @@ pub mod views;
 pub use contract::{Begin, Census, CommitError, Desired, Error, NameKind, Store, WorkMessage};
 pub use keys::{Key, Keys};
 pub use rows::{Entry, Receipt, Unit};
-pub use segments::retention::{Done, Fate, Findings, RetentionRules, Retired, SegmentInfo};
+pub use segments::retention::{Done, Fate, Findings, Horizon, RetentionRules, Retired, SegmentInfo};
 pub use tally::{CommitSizes, commit_sizes};
