@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use engine::{DeadLetterQuery, Key, MessageQuery, MessageView, ReadError};
 use model::{MessageId, RowId, SendId, Stage};
@@ -123,8 +123,10 @@ pub(crate) async fn message_body(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
-    let view = find(&app, message_id(&id)?).await?;
-    Ok(bytes(&id, view.body))
+    let message = message_id(&id)?;
+    let view = find(&app, message).await?;
+    let body = view.body.ok_or_else(|| bodies_removed(message))?;
+    Ok(bytes(&id, body))
 }
 
 /// The bytes that left, or would leave, with this send: those of the message where it was sent unchanged.
@@ -139,7 +141,8 @@ pub(crate) async fn send_body(
         .into_iter()
         .find(|known| known.id == send)
         .ok_or_else(|| no_such_send(message, send))?;
-    Ok(bytes(&send.to_string(), found.body.unwrap_or(view.body)))
+    let body = found.body.ok_or_else(|| bodies_removed(message))?;
+    Ok(bytes(&send.to_string(), body))
 }
 
 pub(crate) async fn dead_letters(
@@ -224,6 +227,14 @@ pub(crate) fn send_id(text: &str) -> Result<SendId, Error> {
 pub(crate) fn no_such_send(message: MessageId, send: SendId) -> Error {
     Error::not_found(format!("message {message} has no send {send}"))
         .hint(format!("its sends are listed at /api/v1/messages/{message}"))
+}
+
+fn bodies_removed(message: MessageId) -> Error {
+    Error::new(
+        StatusCode::GONE,
+        format!("retention removed the bodies of message {message}"),
+    )
+    .hint("retention.days, or retention_days of its inbound, says how long bodies are kept; the rest of it is still there")
 }
 
 fn stage(text: &str) -> Result<Stage, Error> {

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use model::{Body, Disposition, MessageId, NameId, RowId, SendId, Stage};
+use model::{Disposition, MessageId, NameId, RowId, SendId, Stage};
 use serde::Serialize;
 use store::rows::{
     Entry, EventKind, NewDeadLetter, NewDisposition, NewEvent, NewOutcome, NewResolved, NewRouted, NewSend,
@@ -71,7 +71,7 @@ impl Node {
     /// Replays one message from a stage.
     pub async fn replay(&self, id: MessageId, from: &Replay, actor: &str) -> Result<Replayed, CommandError> {
         let _not_retired = self.core.retiring.read().await;
-        let detail = self.detail(id).await?;
+        let detail = self.detail_to_replay(id).await?;
         let rows = match from {
             Replay::FromIngress => self.replay_ingress(&detail, Vec::new(), actor).await?,
             Replay::FromRouted(names) => {
@@ -123,7 +123,7 @@ impl Node {
 
     async fn replay_dead_letter(&self, dead: &DeadLetter, actor: &str) -> Result<u64, CommandError> {
         let _not_retired = self.core.retiring.read().await;
-        let detail = self.detail(dead.message).await?;
+        let detail = self.detail_to_replay(dead.message).await?;
         let resolved = Entry::Resolved(NewResolved {
             dead_letter: dead.row,
             how: Resolution::Replayed,
@@ -141,16 +141,20 @@ impl Node {
                     .and_then(|send| detail.sends.iter().find(|known| known.id == send));
                 let send =
                     send.ok_or_else(|| CommandError::NotFound(format!("the send of {} is gone", dead.row)))?;
-                let again = self.send_again(&detail, send, send.destination);
+                let again = self.send_again(&detail, send, send.destination)?;
                 self.replay_sends(&detail, vec![again], vec![resolved], actor)
                     .await
             }
         }
     }
 
-    async fn detail(&self, id: MessageId) -> Result<MessageDetail, CommandError> {
+    async fn detail_to_replay(&self, id: MessageId) -> Result<MessageDetail, CommandError> {
         let detail = self.core.store.message(id).await?;
-        detail.ok_or_else(|| CommandError::NotFound(format!("there is no message {id}")))
+        let detail = detail.ok_or_else(|| CommandError::NotFound(format!("there is no message {id}")))?;
+        match detail.body {
+            Some(_) => Ok(detail),
+            None => Err(bodies_removed(id)),
+        }
     }
 
     async fn replay_ingress(
@@ -288,7 +292,7 @@ impl Node {
         let sends: Vec<NewSend> = match to {
             None => current
                 .map(|send| self.send_again(detail, send, send.destination))
-                .collect(),
+                .collect::<Result<_, _>>()?,
             Some(name) => {
                 let destination = self.core.names.id(NameKind::Outbound, name);
                 let destination = destination
@@ -306,7 +310,7 @@ impl Node {
                 chosen
                     .into_iter()
                     .map(|send| self.send_again(detail, send, destination))
-                    .collect()
+                    .collect::<Result<_, _>>()?
             }
         };
         if sends.is_empty() {
@@ -321,27 +325,28 @@ impl Node {
         detail: &MessageDetail,
         send: &store::views::SendDetail,
         destination: NameId,
-    ) -> NewSend {
+    ) -> Result<NewSend, CommandError> {
+        let id = detail.summary.id;
+        let body = detail.body_of(send).ok_or_else(|| bodies_removed(id))?;
         let partition = self
             .core
             .outbounds
             .get(&destination)
             .and_then(|lane| lane.partition.as_ref())
             .map(|path| {
-                let body: &Body = send.body.as_ref().unwrap_or(&detail.body);
                 let message = formats::hl7::Message::parse(body.bytes().clone()).ok();
                 message
                     .and_then(|message| message.get(path).map(|value| Box::from(&*value)))
                     .unwrap_or_default()
             });
-        NewSend {
-            message: detail.summary.id,
+        Ok(NewSend {
+            message: id,
             handler: send.handler,
             destination,
             priority: 0,
             partition,
-            body: send.body.clone(),
-        }
+            body: send.changed.then(|| body.clone()),
+        })
     }
 
     async fn replay_sends(
@@ -490,6 +495,13 @@ impl Node {
             None => Err(CommandError::Stopping),
         }
     }
+}
+
+fn bodies_removed(id: MessageId) -> CommandError {
+    CommandError::Refused(format!(
+        "retention removed the bodies of message {id} and keeps only the rest of it: it cannot be replayed; ask its \
+         sender to send it again"
+    ))
 }
 
 pub(crate) fn event(

@@ -163,13 +163,18 @@ impl Reading<'_> {
             source: summary.source,
             parent: summary.parent,
             size: summary.size,
+            body_removed: summary.body_removed,
             status: summary.disposition,
         }
     }
 
     fn message_view(&self, detail: MessageDetail) -> MessageView {
         let trail = self.trail(&detail);
-        let sends: Vec<SendView> = detail.sends.iter().map(|send| self.send_view(send)).collect();
+        let sends: Vec<SendView> = detail
+            .sends
+            .iter()
+            .map(|send| self.send_view(&detail, send))
+            .collect();
         let waiting = self.waiting_reasons(&detail);
         MessageView {
             trail,
@@ -180,7 +185,7 @@ impl Reading<'_> {
         }
     }
 
-    fn send_view(&self, send: &SendDetail) -> SendView {
+    fn send_view(&self, detail: &MessageDetail, send: &SendDetail) -> SendView {
         let outcome = send.outcome.as_ref();
         SendView {
             id: send.id,
@@ -188,9 +193,9 @@ impl Reading<'_> {
             destination: self.name(send.destination),
             state: outcome.map_or("waiting", |(_, result, _, _)| result.as_str()),
             attempts: outcome.map(|(_, _, attempts, _)| *attempts),
-            transformed: send.body.is_some(),
+            transformed: send.changed,
             reply: outcome.and_then(|(_, _, _, reply)| reply.as_ref()).map(text_of),
-            body: send.body.clone(),
+            body: detail.body_of(send).cloned(),
         }
     }
 

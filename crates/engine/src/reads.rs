@@ -55,6 +55,8 @@ pub struct MessageLine {
     pub parent: Option<MessageId>,
     /// Bytes as received.
     pub size: u64,
+    /// Whether retention removed its bodies, and keeps the rest of it longer.
+    pub body_removed: bool,
     /// Where it stands.
     pub status: Disposition,
 }
@@ -71,9 +73,9 @@ pub struct MessageView {
     pub sends: Vec<SendView>,
     /// Why something of it waits, if it does.
     pub waiting: Vec<String>,
-    /// Its bytes as received; not serialised: bodies are asked for on their own.
+    /// Its bytes as received, unless retention removed them; not serialised: bodies are asked for on their own.
     #[serde(skip)]
-    pub body: Body,
+    pub body: Option<Body>,
 }
 
 /// One line of an event trail.
@@ -105,9 +107,9 @@ pub struct SendView {
     pub attempts: Option<u32>,
     /// Whether its bytes differ from what was received.
     pub transformed: bool,
-    /// The partner's reply, as text.
+    /// The partner's reply, as text, unless retention removed it.
     pub reply: Option<String>,
-    /// Its bytes where they differ; not serialised.
+    /// The bytes that it carries, unless retention removed them; not serialised.
     #[serde(skip)]
     pub body: Option<Body>,
 }

@@ -13,7 +13,7 @@ use model::{MessageId, NameId, Timestamp};
 use serde::Serialize;
 use store::rows::{Entry, EventKind, NewResolved, Resolution, Unit};
 use store::views::{DeadLetter, DeadLetterFilter};
-use store::{Done, Fate, Findings, NameKind, RetentionRules};
+use store::{Done, Fate, Findings, Horizon, NameKind, RetentionRules};
 
 use crate::core::Core;
 use crate::node::Node;
@@ -95,6 +95,8 @@ pub struct SegmentView {
     pub messages: u64,
     /// Those that may go, or went.
     pub expired: u64,
+    /// Messages whose bodies may go, or went, while the rest of them stays.
+    pub bodies_expired: u64,
     /// Those that are not delivered yet.
     pub open: u64,
 }
@@ -129,14 +131,26 @@ impl Core {
     }
 
     fn message_rules(&self, settings: &RetentionSettings, now: Timestamp) -> RetentionRules {
+        let bodies = |inbound: &model::graph::Inbound| inbound.retention_days.unwrap_or(settings.days);
+        // The rest of a message is never kept for a shorter time than its bodies.
+        let whole = |inbound: &model::graph::Inbound| {
+            let metadata = inbound.metadata_days.unwrap_or(settings.metadata_days);
+            metadata.max(bodies(inbound))
+        };
         RetentionRules {
-            default: Self::days_before(now, settings.days),
-            of: self.by_inbound(now, |inbound| inbound.retention_days),
+            messages: Horizon {
+                default: Self::days_before(now, settings.metadata_days.max(settings.days)),
+                of: self.by_inbound(now, |inbound| Some(whole(inbound))),
+            },
+            bodies: Horizon {
+                default: Self::days_before(now, settings.days),
+                of: self.by_inbound(now, |inbound| Some(bodies(inbound))),
+            },
         }
     }
 
-    fn letter_rules(&self, settings: &RetentionSettings, now: Timestamp) -> RetentionRules {
-        RetentionRules {
+    fn letter_terms(&self, settings: &RetentionSettings, now: Timestamp) -> Horizon {
+        Horizon {
             default: Self::days_before(now, settings.dead_letter_days),
             of: self.by_inbound(now, |inbound| inbound.dead_letter_days),
         }
@@ -146,7 +160,7 @@ impl Core {
     async fn overdue(
         &self,
         letters: Vec<DeadLetter>,
-        rules: &RetentionRules,
+        rules: &Horizon,
     ) -> Result<Vec<DeadLetter>, store::Error> {
         let mut inbounds: HashMap<MessageId, NameId> = HashMap::new();
         if !rules.of.is_empty() {
@@ -174,7 +188,7 @@ impl Core {
         actor: &str,
         dry_run: bool,
     ) -> Result<u64, CommandError> {
-        let rules = self.letter_rules(settings, self.clock.now());
+        let rules = self.letter_terms(settings, self.clock.now());
         let mut filter = DeadLetterFilter {
             until: Some(rules.latest()),
             limit: PAGE,
@@ -271,13 +285,18 @@ impl Core {
                 freed: 0,
                 messages: 0,
                 expired: 0,
+                bodies_expired: 0,
                 open: 0,
             };
             let findings = if !segment.sealed {
                 view.reason = "it is written to".to_owned();
                 None
-            } else if segment.opened_at >= rules.latest() {
-                view.reason = "too young".to_owned();
+            } else if segment.opened_at >= rules.latest(segment.bare) {
+                view.reason = match segment.bare {
+                    true => "too young, without bodies",
+                    false => "too young",
+                }
+                .to_owned();
                 None
             } else if skip(segment.number) {
                 view.reason = "looked through a short while ago".to_owned();
@@ -311,8 +330,8 @@ impl Core {
             };
             if let Some(findings) = findings {
                 view.reason = self.why(&findings);
-                (view.messages, view.expired, view.open) =
-                    (findings.messages, findings.expired, findings.open);
+                (view.messages, view.open) = (findings.messages, findings.open);
+                (view.expired, view.bodies_expired) = (findings.expired, findings.bodies_expired);
             }
             if view.state == "busy" {
                 view.reason = "somebody reads it; it is tried again".to_owned();
@@ -321,16 +340,18 @@ impl Core {
                     "a segment could go, but a long reader holds it; it is tried again at the next look"
                 );
             }
-            if view.freed > 0 {
+            if matches!(view.state, "dropped" | "shrunk") {
                 metrics::counter!("holdfast_retention_messages_total").increment(view.expired);
+                metrics::counter!("holdfast_retention_bodies_total").increment(view.bodies_expired);
                 metrics::counter!("holdfast_retention_freed_bytes_total").increment(view.freed);
                 tracing::info!(
                     segment = view.number,
                     state = view.state,
                     messages = view.expired,
+                    bodies = view.bodies_expired,
                     bytes = view.freed,
                     actor,
-                    "retention removed messages"
+                    "retention removed messages, or bodies of some"
                 );
             }
             report.segments.push(view);

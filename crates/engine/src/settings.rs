@@ -115,6 +115,8 @@ pub struct RetentionSettings {
     /// Days that a message is kept after it was received, once it is delivered (or filtered, or failed for good).
     /// 0 = only until then.
     pub days: u32,
+    /// Days that a message is kept without its bodies, counted as `days`, when that is longer.
+    pub metadata_days: u32,
     /// Days that a dead letter waits for a person; then it is given up.
     pub dead_letter_days: u32,
     /// Seconds between two looks for what may go.
@@ -181,6 +183,7 @@ impl Default for Settings {
             },
             retention: RetentionSettings {
                 days: 30,
+                metadata_days: 0,
                 dead_letter_days: 90,
                 check_seconds: 600,
                 max_db_mb: 0,

@@ -60,11 +60,7 @@ impl Reading<'_> {
             );
         }
         for send in &detail.sends {
-            let changed = if send.body.is_some() {
-                "changed"
-            } else {
-                "unchanged"
-            };
+            let changed = if send.changed { "changed" } else { "unchanged" };
             let text = format!(
                 "by {} for {}, {changed}",
                 name(send.handler),

@@ -31,6 +31,8 @@ pub struct Inbound {
     pub ordering: Ordering,
     /// Days that its messages are kept; `None` = as the settings say.
     pub retention_days: Option<u32>,
+    /// Days that its messages are kept without their bodies, when that is longer; `None` = as the settings say.
+    pub metadata_days: Option<u32>,
     /// Days that dead letters of its messages wait for a person; `None` = as the settings say.
     pub dead_letter_days: Option<u32>,
     /// What its messages can be found by: names and the HL7 paths of the values. None for raw content.

@@ -70,11 +70,14 @@ def inbound(
     partition: str | None = None,
     keys: dict[str, str] = {"mrn": "PID-3.1"},
     retention_days: int | None = None,
+    metadata_days: int | None = None,
     dead_letter_days: int | None = None,
 ) -> None:
     """An endpoint that receives. Its router sees every message.
 
     keys: names and HL7 paths of the values by which its messages can be found; {} for none.
+    retention_days, metadata_days: how long its messages are kept; when the second is longer, their bodies go after
+    the first and the rest after the second.
     """
 
 def outbound(

@@ -24,8 +24,9 @@
 //! one supersedes another (dispositions). Segments are dropped whole.
 //!
 //! **Retention.** A segment goes whole once nothing in it has to stay; when little has to, it is made anew
-//! with that little first. Nothing that is open ever goes, nor anything under a term that does not lead. The
-//! caller opens no closed message while a segment is being retired (no replay): the store judges a message
+//! with that little first. Bodies may have a shorter term than the messages that they belong to: then a segment is made
+//! anew without them, and what is left of a message says so wherever a body is asked for. Nothing that is open ever goes,
+//! nor its bodies, nor anything under a term that does not lead. The caller opens no closed message while a segment is being retired (no replay): the store judges a message
 //! once and does not look again.
 
 use async_trait::async_trait;
@@ -186,11 +187,11 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<OpenSend>, Error>;
 
-    /// Raw bodies with what the pipeline needs to know of them, in the order asked; a message that is gone
-    /// (retention) is `None`.
+    /// Raw bodies with what the pipeline needs to know of them, in the order asked; a message that is gone, or whose
+    /// body is (retention), is `None`.
     async fn messages_for_work(&self, ids: &[MessageId]) -> Result<Vec<Option<WorkMessage>>, Error>;
 
-    /// Bodies of sends (the raw body where the send left unchanged), in the order asked.
+    /// Bodies of sends (the raw body where the send left unchanged), in the order asked; `None` as above.
     async fn send_bodies(&self, ids: &[SendId]) -> Result<Vec<Option<Body>>, Error>;
 
     /// Messages by filter, newest first.
@@ -227,7 +228,8 @@ pub trait Store: Send + Sync + 'static {
     /// live. Reads every message's line of it: for the background.
     async fn examine_segment(&self, number: u32, rules: &RetentionRules) -> Result<Option<Findings>, Error>;
 
-    /// Drops a sealed segment, or makes it anew with what has to stay, as `rules` say; `None` as above. Refused
+    /// Drops a sealed segment, or makes it anew with what has to stay, as `rules` say; `None` as for
+    /// [`examine_segment`](Store::examine_segment). Refused
     /// when `term` does not lead at the moment of the change. Neither commits nor reads wait for it. Works in
     /// the background until it is done, whether or not the future is dropped.
     async fn retire_segment(

@@ -27,5 +27,5 @@ pub use contract::{Begin, Census, CommitError, Desired, Error, NameKind, Store, 
 pub use keys::{Key, Keys};
 pub use migration::Schema;
 pub use rows::{Entry, Receipt, Unit};
-pub use segments::retention::{Done, Fate, Findings, RetentionRules, Retired, SegmentInfo};
+pub use segments::retention::{Done, Fate, Findings, Horizon, RetentionRules, Retired, SegmentInfo};
 pub use tally::{CommitSizes, commit_sizes};

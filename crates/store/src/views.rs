@@ -149,6 +149,8 @@ pub struct Summary {
     pub parent: Option<MessageId>,
     /// Bytes as received.
     pub size: u64,
+    /// Whether retention removed its body, and keeps the rest of it longer.
+    pub body_removed: bool,
     /// Where it stands.
     pub disposition: Disposition,
 }
@@ -158,8 +160,8 @@ pub struct Summary {
 pub struct MessageDetail {
     /// Its line.
     pub summary: Summary,
-    /// The bytes as received.
-    pub body: Body,
+    /// The bytes as received; `None` = retention removed them.
+    pub body: Option<Body>,
     /// Its routed rows, oldest first (a replay adds one).
     pub routed: Vec<(RowId, Timestamp, Vec<NameId>)>,
     /// Handlers that ended without a send to an outbound.
@@ -174,6 +176,16 @@ pub struct MessageDetail {
     pub dispositions: Vec<(Timestamp, Disposition)>,
 }
 
+impl MessageDetail {
+    /// The bytes that a send of it carries; `None` = retention removed them.
+    pub fn body_of<'a>(&'a self, send: &'a SendDetail) -> Option<&'a Body> {
+        match send.changed {
+            true => send.body.as_ref(),
+            false => self.body.as_ref(),
+        }
+    }
+}
+
 /// One send, whole.
 #[derive(Clone, Debug)]
 pub struct SendDetail {
@@ -185,9 +197,11 @@ pub struct SendDetail {
     pub destination: NameId,
     /// When its handoff was written.
     pub at: Timestamp,
-    /// Its bytes; `None` = the raw body unchanged.
+    /// Whether it carries other bytes than its message.
+    pub changed: bool,
+    /// Those; `None` = it carries the raw body unchanged, or retention removed them.
     pub body: Option<Body>,
-    /// How it ended: when, how, after how many attempts, with what reply.
+    /// How it ended: when, how, after how many attempts, with what reply (`None` also where retention removed it).
     pub outcome: Option<(Timestamp, OutcomeResult, u32, Option<Body>)>,
 }
 

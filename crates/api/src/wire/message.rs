@@ -42,6 +42,9 @@ pub struct MessageLine {
     pub parent: Option<MessageId>,
     /// Bytes as received.
     pub size: u64,
+    /// Whether retention removed its bodies, and keeps the rest of it longer.
+    #[serde(default)]
+    pub body_removed: bool,
     /// Where it stands.
     pub status: Disposition,
 }
@@ -89,7 +92,7 @@ pub struct Send {
     pub attempts: Option<u32>,
     /// Whether its bytes differ from what was received.
     pub transformed: bool,
-    /// The partner's reply, as text.
+    /// The partner's reply, as text, unless retention removed it.
     pub reply: Option<String>,
 }
 
@@ -121,6 +124,7 @@ impl From<engine::MessageLine> for MessageLine {
             source: line.source,
             parent: line.parent,
             size: line.size,
+            body_removed: line.body_removed,
             status: line.status,
         }
     }

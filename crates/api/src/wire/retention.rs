@@ -34,6 +34,9 @@ pub struct Segment {
     pub messages: u64,
     /// Those that may go, or went.
     pub expired: u64,
+    /// Messages whose bodies may go, or went, while the rest of them stays.
+    #[serde(default)]
+    pub bodies_expired: u64,
     /// Those that are not delivered yet.
     pub open: u64,
 }
@@ -49,6 +52,7 @@ impl From<engine::RetentionReport> for Retention {
             freed: view.freed,
             messages: view.messages,
             expired: view.expired,
+            bodies_expired: view.bodies_expired,
             open: view.open,
         });
         Retention {

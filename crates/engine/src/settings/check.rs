@@ -60,6 +60,7 @@ pub(super) fn check(settings: &Settings) -> Vec<(&'static str, Problem)> {
     let retention = &settings.retention;
     for (key, days) in [
         ("retention.days", retention.days),
+        ("retention.metadata_days", retention.metadata_days),
         ("retention.dead_letter_days", retention.dead_letter_days),
     ] {
         refuse(
@@ -69,6 +70,13 @@ pub(super) fn check(settings: &Settings) -> Vec<(&'static str, Problem)> {
             "use 0 to 36500",
         );
     }
+    refuse(
+        "retention.metadata_days",
+        (1..retention.days).contains(&retention.metadata_days),
+        "retention.metadata_days is shorter than retention.days".to_owned(),
+        "bodies go after retention.days, and the rest of a message after retention.metadata_days: use a longer time, or \
+         0 for the same",
+    );
     refuse(
         "retention.check_seconds",
         !(1..=86_400).contains(&retention.check_seconds),

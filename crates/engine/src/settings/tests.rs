@@ -126,6 +126,22 @@ fn all_that_is_wrong_with_the_file_is_told_at_once_with_its_place() {
 }
 
 #[test]
+fn what_is_left_of_a_message_is_not_kept_for_a_shorter_time_than_its_bodies() {
+    let faults = |text: &str| load_text(text).err().unwrap_or_default();
+    let shorter = faults("[retention]\ndays = 30\nmetadata_days = 29\n");
+    assert_eq!(shorter.len(), 1, "{shorter:?}");
+    assert!(shorter[0].to_string().contains("shorter than retention.days"));
+    for fine in [
+        "days = 30\nmetadata_days = 30",
+        "metadata_days = 0",
+        "days = 0\nmetadata_days = 1",
+    ] {
+        assert!(faults(&format!("[retention]\n{fine}\n")).is_empty(), "{fine}");
+    }
+    assert_eq!(faults("[retention]\nmetadata_days = 36501\n").len(), 1);
+}
+
+#[test]
 fn a_value_that_does_not_fit_is_told_in_plain_words() {
     let folder = tempfile::tempdir().unwrap();
     let overrides = Overrides::from([("store.segment_mb".to_owned(), (-5i64).into())]);

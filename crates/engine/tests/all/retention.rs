@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bench::sink::{Behaviour, Misdeed, NakCode, When};
-use engine::DeadLetterQuery;
+use engine::{CommandError, DeadLetterQuery, MessageQuery, Replay};
+use model::Disposition;
 
 use crate::site::{Site, adt};
 
@@ -61,6 +62,77 @@ async fn what_is_done_goes_and_what_is_held_or_kept_stays() {
     // What waited through it all is delivered as if nothing had been.
     site.node().set_held("OB_C_ADT", false, "anna").await.unwrap();
     assert_eq!(site.arrived(1, 1).await, ["HELD-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_go_first_and_what_is_left_says_so() {
+    let mut site = Site::start(FEED, 2).await;
+    site.halt().await;
+    (site.forgetful, site.metadata_days) = (true, 365);
+    site.boot().await;
+    site.node().set_held("OB_C_ADT", true, "anna").await.unwrap();
+    site.send("IB_KEEP_ADT", &adt("KEPT-1", "A01", "P1")).await;
+    site.send("IB_A_ADT", &adt("HELD-1", "A01", "HELD")).await;
+    for number in 0..60 {
+        site.send(
+            "IB_A_ADT",
+            &adt(&format!("M{number}"), "A01", &format!("P{number}")),
+        )
+        .await;
+    }
+    until("bodies are gone", async || {
+        let bare = site.messages().await;
+        bare.iter().filter(|line| line.body_removed).count() > 40
+    })
+    .await;
+    let lines = site.messages().await;
+    assert_eq!(lines.len(), 62, "no message goes");
+    let line = |id: &str| {
+        let found = lines.iter().find(|line| line.control_id.as_deref() == Some(id));
+        found.unwrap()
+    };
+    assert!(!line("HELD-1").body_removed && !line("KEPT-1").body_removed);
+    let gone = line("M7");
+    assert!(gone.body_removed && gone.size > 50 && gone.status == Disposition::Processed);
+    let view = site.view(gone.id).await;
+    assert!(view.body.is_none() && view.sends[0].body.is_none() && view.sends[0].reply.is_none());
+    assert_eq!(view.sends[0].state, "delivered");
+    assert!(view.trail.iter().any(|entry| entry.what == "delivered"));
+    for from in [
+        Replay::FromIngress,
+        Replay::FromRouted(vec![]),
+        Replay::FromOutbound(None),
+        Replay::FromOutbound(Some("OB_C_ADT".to_owned())),
+    ] {
+        let refused = site.node().replay(gone.id, &from, "anna").await;
+        assert!(
+            matches!(&refused, Err(CommandError::Refused(text)) if text.contains("removed the bodies")),
+            "{refused:?}"
+        );
+    }
+    let by_key = async |value: &str| {
+        let query = MessageQuery {
+            key: engine::Key::new("mrn", value),
+            limit: 10,
+            ..MessageQuery::default()
+        };
+        site.node().messages(&query).await.unwrap().items.len()
+    };
+    assert_eq!((by_key("P7").await, by_key("HELD").await), (0, 1));
+    // Nothing of it is work for whoever leads next.
+    site.reboot().await;
+    site.arrived(0, 61).await;
+    site.node().set_held("OB_C_ADT", false, "anna").await.unwrap();
+    assert_eq!(site.arrived(1, 1).await, ["HELD-1"]);
+    assert_eq!(site.arrived(0, 61).await.len(), 61);
+    let rest = site.node().retention(true, "anna").await.unwrap();
+    assert!(
+        rest.segments
+            .iter()
+            .any(|segment| segment.reason == "too young, without bodies"),
+        "{rest:?}"
+    );
+    site.halt().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

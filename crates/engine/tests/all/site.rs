@@ -20,6 +20,8 @@ pub(crate) struct Site {
     node: Option<Arc<Node>>,
     /// Nothing is kept longer than it must be, in segments of a few rows.
     pub(crate) forgetful: bool,
+    /// Days that all but bodies is kept.
+    pub(crate) metadata_days: u32,
 }
 
 impl Site {
@@ -40,6 +42,7 @@ impl Site {
             sink,
             node: None,
             forgetful: false,
+            metadata_days: 0,
         };
         site.configure(config);
         site.boot().await;
@@ -81,6 +84,7 @@ impl Site {
             settings.retention.days = 0;
             settings.retention.dead_letter_days = 0;
             settings.retention.check_seconds = 1;
+            settings.retention.metadata_days = self.metadata_days;
             options.segment_rows_max = 20;
         }
         let store = tokio::task::spawn_blocking(|| store::sqlite::open(options))

@@ -148,7 +148,7 @@ async fn list(client: &Client, out: &Output, filter: List) -> anyhow::Result<()>
             line.inbound.clone(),
             line.r#type.clone().unwrap_or_default(),
             line.control_id.clone().unwrap_or_default(),
-            line.size.to_string(),
+            size(line),
             line.status.to_string(),
         ]
     });
@@ -217,6 +217,12 @@ async fn detail(client: &Client, out: &Output, id: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How long it is, or was.
+fn size(line: &MessageLine) -> String {
+    let removed = if line.body_removed { " (removed)" } else { "" };
+    format!("{}{removed}", line.size)
+}
+
 fn picture(message: &Message) -> String {
     let line = &message.line;
     let style = match line.status.as_str() {
@@ -235,7 +241,9 @@ fn picture(message: &Message) -> String {
     fact("from", line.source.clone());
     fact("type", line.r#type.clone());
     fact("control id", line.control_id.clone());
-    fact("bytes", Some(line.size.to_string()));
+    fact("bytes", Some(size(line)));
+    let removed = "by retention, with the replies and search keys; it cannot be replayed";
+    fact("removed", line.body_removed.then(|| removed.to_owned()));
     fact("caused by", line.parent.map(|parent| parent.to_string()));
     for reason in &message.waiting {
         text.push_str(&format!("  {} {reason}\n", paint(ODD, "waits:")));
@@ -316,6 +324,26 @@ mod tests {
         assert_eq!((key.name.as_str(), key.value.as_str()), ("mrn", "A=1"));
         assert!(search_key("4711").is_err());
         assert!(!format!("{key:?}").contains("A=1"));
+    }
+
+    #[test]
+    fn a_message_without_bodies_says_so() {
+        let mut message: Message = serde_json::from_value(serde_json::json!({
+            "id": "3-7", "inbound": "adt", "received_at": "2026-02-01T08:30:00Z", "control_id": "M1",
+            "type": "ADT^A01", "source": null, "parent": null, "size": 120, "status": "PROCESSED",
+            "waiting": [], "sends": [], "trail": [],
+        }))
+        .unwrap();
+        assert!(
+            !picture(&message).contains("removed"),
+            "an older node says nothing of it"
+        );
+        message.line.body_removed = true;
+        let text = picture(&message);
+        assert!(
+            text.contains("120 (removed)") && text.contains("by retention"),
+            "{text}"
+        );
     }
 
     #[test]

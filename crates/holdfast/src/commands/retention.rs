@@ -41,6 +41,7 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
             segment.state.clone(),
             thousands(segment.messages),
             thousands(segment.expired),
+            thousands(segment.bodies_expired),
             thousands(segment.open),
             segment.reason.clone(),
         ]
@@ -53,6 +54,7 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
             "state",
             "messages",
             "past",
+            "bodies past",
             "open",
             "why it stays",
         ],

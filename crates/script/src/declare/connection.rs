@@ -58,6 +58,19 @@ pub(crate) fn inbound(arguments: &Arguments, specs: &[Spec], registry: &mut Regi
         days.and_then(|days| u32::try_from(days).ok())
     };
     let (retention_days, dead_letter_days) = (days("retention_days"), days("dead_letter_days"));
+    let metadata_days = days("metadata_days");
+    if let (Some(whole), Some(metadata), Some(argument)) =
+        (retention_days, metadata_days, taker.take("metadata_days"))
+        && metadata < whole
+    {
+        taker.report(
+            Problem::error("out-of-range", "`metadata_days` is shorter than `retention_days`")
+                .at(argument.span.clone())
+                .suggest(
+                    "`retention_days` says when bodies go, and `metadata_days`, if it is longer, when the rest does",
+                ),
+        );
+    }
     let keys = keys::read(&mut taker, format);
     taker.finish();
     let call = connector_call(connector, Direction::Inbound, arguments, specs, &mut problems);
@@ -80,6 +93,7 @@ pub(crate) fn inbound(arguments: &Arguments, specs: &[Spec], registry: &mut Regi
             ack,
             ordering,
             retention_days,
+            metadata_days,
             dead_letter_days,
             keys,
             span: name.span.clone(),

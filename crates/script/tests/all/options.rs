@@ -153,6 +153,31 @@ fn every_option_of_a_connection_is_checked() {
 }
 
 #[test]
+fn what_is_left_of_a_message_is_not_kept_for_a_shorter_time_than_its_bodies() {
+    check(
+        "inbound(\"IB_A\", timer(), router = \"r\", retention_days = 30, metadata_days = 7)",
+        &[
+            "4:77: error[out-of-range]: `metadata_days` is shorter than `retention_days` [`retention_days` says when bodies go, and `metadata_days`, if it is longer, when the rest does]",
+        ],
+    );
+    let text = format!(
+        "{ROUTER}
+inbound(\"IB_A\", loopback(), router = \"r\", retention_days = 7, metadata_days = 365)
+inbound(\"IB_B\", loopback(), router = \"r\", metadata_days = 0)
+"
+    );
+    let toml = "[[inbound]]\nname = \"IB_C\"\nloopback = {}\nrouter = \"r\"\nretention_days = 7\nmetadata_days = 8\n";
+    let graph = support::loaded(&[("config/a.star", &text), ("config/connections.toml", toml)]).graph;
+    let days = |name: &str| {
+        let inbound = &graph.inbounds[name];
+        (inbound.retention_days, inbound.metadata_days)
+    };
+    assert_eq!(days("IB_A"), (Some(7), Some(365)));
+    assert_eq!(days("IB_B"), (None, Some(0)));
+    assert_eq!(days("IB_C"), (Some(7), Some(8)));
+}
+
+#[test]
 fn search_keys_are_names_and_paths() {
     for (keys, expected) in [
         ("{\"mrn\": \"PID-3.1\", \"order\": \"ORC(2)-2.1\"}", ""),

@@ -89,7 +89,7 @@ async fn every_kind(fixture: Fixture) -> Outcome {
         let Some(detail) = bench.store.message(*id).await? else {
             return holds(&format!("{what} is there"), false);
         };
-        holds(&format!("{what} in the message's view"), is(Some(&detail.body)))?;
+        holds(&format!("{what} in the message's view"), is(detail.body.as_ref()))?;
         let send = detail.sends.first();
         holds(
             &format!("{what} in the send's view"),

@@ -20,6 +20,7 @@ use futures::future::BoxFuture;
 use crate::{Error, Store};
 
 mod administration;
+mod bare;
 mod bodies;
 mod build;
 mod crash;
@@ -104,6 +105,7 @@ pub fn cases() -> Vec<Case> {
         search::CASES,
         administration::CASES,
         retention::CASES,
+        bare::CASES,
     ]
     .concat()
 }

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use model::{Disposition, MessageId, RowId, SendId, Timestamp};
+use model::{Body, Disposition, MessageId, RowId, SendId, Timestamp};
 
 use super::build::{self, Bench};
 use super::{Case, Fault, Fixture, Outcome, case, holds, same};
 use crate::rows::{EventKind, OutcomeResult};
 use crate::views::DeadLetterFilter;
-use crate::{Done, Error, RetentionRules, Retired};
+use crate::{Done, Error, Horizon, RetentionRules, Retired};
 
 pub(super) const CASES: &[Case] = &[
     case!(
@@ -26,12 +26,12 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// Everything that is closed may go.
-fn everything() -> RetentionRules {
+pub(super) fn everything() -> RetentionRules {
     RetentionRules::all(Timestamp(i64::MAX))
 }
 
 /// Waits until all segments but the last are sealed.
-async fn sealed(bench: &Bench) -> Result<usize, Fault> {
+pub(super) async fn sealed(bench: &Bench) -> Result<usize, Fault> {
     let begun = Instant::now();
     loop {
         let mut segments = bench.store.segments().await?;
@@ -48,7 +48,7 @@ async fn sealed(bench: &Bench) -> Result<usize, Fault> {
 }
 
 /// Retires every full segment.
-async fn retire(bench: &Bench, rules: &RetentionRules) -> Result<Vec<Retired>, Fault> {
+pub(super) async fn retire(bench: &Bench, rules: &RetentionRules) -> Result<Vec<Retired>, Fault> {
     sealed(bench).await?;
     let mut retired = Vec::new();
     for segment in bench.store.segments().await? {
@@ -78,7 +78,7 @@ async fn retire(bench: &Bench, rules: &RetentionRules) -> Result<Vec<Retired>, F
 }
 
 /// All that the pipeline and people see of some messages.
-async fn picture(bench: &Bench, messages: &[MessageId]) -> Result<Vec<String>, Fault> {
+pub(super) async fn picture(bench: &Bench, messages: &[MessageId]) -> Result<Vec<String>, Fault> {
     let (store, rows) = (&bench.store, RowId::MAX);
     let mut picture = Vec::new();
     for open in store.open_messages(MessageId::default(), 1_000).await? {
@@ -112,14 +112,14 @@ async fn picture(bench: &Bench, messages: &[MessageId]) -> Result<Vec<String>, F
     picture.push(format!("{:?}", store.census().await?.open));
     for id in messages {
         let detail = store.message(*id).await?;
-        let bytes = detail.as_ref().map(|detail| detail.body.bytes().clone());
-        picture.push(format!("{detail:?} {bytes:?}"));
+        let bytes = detail.as_ref().and_then(|detail| detail.body.as_ref());
+        picture.push(format!("{detail:?} {:?}", bytes.map(Body::bytes)));
     }
     Ok(picture)
 }
 
 /// Counts that belong together after some of what they count is gone.
-async fn counts_agree(bench: &Bench) -> Outcome {
+pub(super) async fn counts_agree(bench: &Bench) -> Outcome {
     let census = bench.store.census().await?;
     let standing: u64 = census.dispositions.iter().map(|(_, count)| count).sum();
     same("each message stands somewhere", standing, census.messages)?;
@@ -296,10 +296,14 @@ async fn own_time(fixture: Fixture) -> Outcome {
         }
     }
     let before = picture(&bench, &kept).await?;
-    let rules = RetentionRules {
+    let terms = Horizon {
         default: Timestamp(i64::MAX),
         // They were all received at 1,000,000.
         of: HashMap::from([(long, Timestamp(1_000_000))]),
+    };
+    let rules = RetentionRules {
+        messages: terms.clone(),
+        bodies: terms,
     };
     let retired = retire(&bench, &rules).await?;
     same(

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | 0 | the body itself |
 //! | 1 | a zstd frame made with the dictionary `hl7-1.dict` |
+//! | 2 | none of it: retention removed the body, and how long it was is left (8 bytes, little-endian) where it is told |
 //!
 //! A number is never given another meaning, and a dictionary is never changed: what was written with it stays
 //! readable. A better dictionary gets the next number. Sealed bodies will get numbers of their own, here; until
@@ -22,6 +23,8 @@ use crate::{Entry, Unit};
 const PLAIN: i16 = 0;
 /// A frame made with the first dictionary.
 const FRAME_1: i16 = 1;
+/// Nothing of the body. The statements that read and write rows without bodies name this number.
+pub(crate) const REMOVED: i16 = 2;
 
 /// Bytes at the beginning of a packed body that tell how long it is when unpacked.
 pub(crate) const HEAD_BYTES: usize = frame::HEAD_BYTES;
@@ -134,16 +137,24 @@ fn pack(body: &[u8]) -> Option<Body> {
     frame::pack(body).map(Body::from)
 }
 
-/// The body that was packed into `bytes`, exactly; `enc` is the number beside it.
-pub(crate) fn unpack(place: Place, enc: i64, bytes: Vec<u8>) -> Result<Body, Fault> {
+/// The body that was packed into `bytes`, exactly; `enc` is the number beside it. `None`: retention removed it.
+pub(crate) fn unpack(place: Place, enc: i64, bytes: Vec<u8>) -> Result<Option<Body>, Fault> {
     let body = if enc == i64::from(PLAIN) {
-        Ok(bytes)
+        Ok(Some(bytes))
     } else if enc == i64::from(FRAME_1) {
-        frame::unpack(&bytes, LENGTH_MAX)
+        frame::unpack(&bytes, LENGTH_MAX).map(Some)
+    } else if enc == i64::from(REMOVED) {
+        Ok(None)
     } else {
         Err(Why::Unknown(enc))
     };
-    body.map(Body::from).map_err(|why| Fault { place, why })
+    body.map(|body| body.map(Body::from))
+        .map_err(|why| Fault { place, why })
+}
+
+/// What is left of a body of `size` bytes that retention removes; [`REMOVED`] stands beside it.
+pub(crate) fn remnant(size: u64) -> Vec<u8> {
+    size.to_le_bytes().to_vec()
 }
 
 /// How long the body is whose packed form has `length` bytes and begins with `head` ([`HEAD_BYTES`] of them, or
@@ -153,6 +164,9 @@ pub(crate) fn size(place: Place, enc: i64, head: &[u8], length: u64) -> Result<u
         Ok(length)
     } else if enc == i64::from(FRAME_1) {
         frame::size(head, LENGTH_MAX)
+    } else if enc == i64::from(REMOVED) {
+        let left = head.try_into().map(u64::from_le_bytes);
+        left.map_err(|_| Why::Damaged("its length is not there".to_owned()))
     } else {
         Err(Why::Unknown(enc))
     };

@@ -32,7 +32,7 @@ fn share(bodies: &[Vec<u8>]) -> f64 {
         stored += match pack(body) {
             None => body.len(),
             Some(packed) => {
-                assert_eq!(unpack(PLACE, 1, packed.to_vec()).unwrap()[..], body[..]);
+                assert_eq!(unpack(PLACE, 1, packed.to_vec()).unwrap().unwrap()[..], body[..]);
                 packed.len()
             }
         };
@@ -62,7 +62,7 @@ fn a_frame_of_the_first_dictionary_is_read() {
          4b433bb334ac4c66c828a93c702052a9a4d460a5529951f2212308fc8905997d423f6a0bf1a24c916e60b714c69545d0bcf9\
          2597540d1a6ffc",
     );
-    let body = unpack(PLACE, 1, frame).unwrap();
+    let body = unpack(PLACE, 1, frame).unwrap().unwrap();
     assert_eq!(&body[..], SAMPLE.as_bytes());
 }
 
@@ -193,7 +193,7 @@ fn each_body_of_a_unit_is_packed_by_itself() {
             size(PLACE, enc.into(), head, length).unwrap(),
             original.len() as u64
         );
-        assert_eq!(&unpack(PLACE, enc.into(), stored).unwrap(), original);
+        assert_eq!(&unpack(PLACE, enc.into(), stored).unwrap().unwrap(), original);
     }
 }
 
@@ -228,7 +228,7 @@ proptest! {
                 prop_assert!(packed.len() < body.len());
                 let head = &packed[..packed.len().min(HEAD_BYTES)];
                 prop_assert_eq!(size(PLACE, 1, head, packed.len() as u64).unwrap(), body.len() as u64);
-                prop_assert_eq!(&unpack(PLACE, 1, packed.to_vec()).unwrap()[..], &body[..]);
+                prop_assert_eq!(&unpack(PLACE, 1, packed.to_vec()).unwrap().unwrap()[..], &body[..]);
             }
         }
     }
@@ -241,7 +241,7 @@ proptest! {
             let mut bytes = packed.to_vec();
             let at = at.index(bytes.len());
             if cut { bytes.truncate(at) } else { bytes[at] ^= flip }
-            if let Ok(found) = unpack(PLACE, 1, bytes) {
+            if let Ok(Some(found)) = unpack(PLACE, 1, bytes) {
                 prop_assert_eq!(&found[..], &body[..]);
             }
         }
@@ -251,4 +251,16 @@ proptest! {
     fn bytes_that_are_no_frame_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = unpack(PLACE, 1, bytes);
     }
+}
+
+#[test]
+fn of_a_removed_body_its_length_is_left_and_nothing_else() {
+    for length in [0, 17, 300, u64::from(u32::MAX) + 5] {
+        let left = remnant(length);
+        let stored = left.len() as u64;
+        assert_eq!(size(PLACE, i64::from(REMOVED), &left, stored), Ok(length));
+        assert_eq!(unpack(PLACE, i64::from(REMOVED), left), Ok(None));
+    }
+    let cut = size(PLACE, i64::from(REMOVED), &[1, 2], 2).unwrap_err();
+    assert!(cut.to_string().contains("its length is not there"), "{cut}");
 }

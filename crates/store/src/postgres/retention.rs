@@ -5,9 +5,13 @@
 //! old tables are locked without waiting, so nobody queues behind a wait for a long reader; handoffs touch
 //! neither these tables nor the lease row, which is what proves the term here.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use model::Term;
+use sqlx_core::error::Error as Driver;
+use sqlx_core::row::Row;
+use sqlx_postgres::PgRow;
 
 use super::control::not_leading;
 use super::fault::{self, database};
@@ -16,6 +20,7 @@ use super::store::Shared;
 use super::tables::Tables;
 use super::{seal, segment};
 use crate::Error;
+use crate::packing::{self, HEAD_BYTES, Place, REMOVED};
 use crate::segments::View;
 use crate::segments::retention::{Done, Fate, Findings, Remainder, RetentionRules, Retired};
 use crate::tally::KINDS;
@@ -151,6 +156,62 @@ fn note(link: &mut Link, column: &str, number: u32, value: i64) -> Result<(), Er
         .map(drop)
 }
 
+/// What is copied of rows whose bodies may have to go, by table: the columns, and their values. `b.id` is there when
+/// they have to, and `b.remnant` is what stays of a message's own body.
+const BODIED: [(&str, &str, &str); 3] = [
+    (
+        "message",
+        "id, inbound, received_at, at, control_id, kind, source, parent, keys, enc, body",
+        "o.id, inbound, received_at, at, control_id, kind, source, parent, CASE WHEN b.id IS NULL THEN keys END,
+         CASE WHEN b.id IS NULL THEN enc ELSE 2 END, CASE WHEN b.id IS NULL THEN body ELSE b.remnant END",
+    ),
+    (
+        "outbound",
+        "id, message, handler, destination, priority, partition_key, at, enc, body",
+        "o.id, message, handler, destination, priority, CASE WHEN b.id IS NULL THEN partition_key END, at,
+         CASE WHEN b.id IS NULL OR body IS NULL THEN enc ELSE 2 END,
+         CASE WHEN b.id IS NULL OR body IS NULL THEN body ELSE '' END",
+    ),
+    (
+        "outcome",
+        "send, id, message, result, attempts, at, enc, reply",
+        "send, o.id, message, result, attempts, at, CASE WHEN b.id IS NULL OR reply IS NULL THEN enc ELSE 2 END,
+         CASE WHEN b.id IS NULL OR reply IS NULL THEN reply ELSE '' END",
+    ),
+];
+/// Messages whose bodies are measured in one go.
+const REMNANTS: usize = 10_000;
+
+/// Lists the messages that lose their bodies, those of the segment with how long their bodies are.
+fn note_remnants(link: &mut Link, number: u32, bare: &[i64]) -> Result<(), Error> {
+    const { assert!(REMOVED == 2, "the statements above name it") };
+    const { assert!(HEAD_BYTES == 18, "the statement below names it") };
+    let doing = database("measuring bodies that go");
+    for chunk in bare.chunks(REMNANTS) {
+        let sql =
+            "SELECT id, enc, octet_length(body), substring(body FOR 18) FROM {s}message WHERE id = ANY ($1)";
+        let rows = link.rows(segment::text(sql, number), arguments!(chunk).map_err(&doing)?);
+        let mut remnants: HashMap<i64, Vec<u8>> = HashMap::with_capacity(chunk.len());
+        for row in rows.map_err(&doing)? {
+            let (id, remnant) = remnant(&row).map_err(&doing)?;
+            remnants.insert(id, remnant);
+        }
+        let remnants: Vec<Option<Vec<u8>>> = chunk.iter().map(|id| remnants.remove(id)).collect();
+        let values = arguments!(chunk, remnants).map_err(&doing)?;
+        let sql = "INSERT INTO pg_temp.bare SELECT * FROM unnest($1::bigint[], $2::bytea[])";
+        link.rows(sql, values).map_err(&doing)?;
+    }
+    Ok(())
+}
+
+fn remnant(row: &PgRow) -> Result<(i64, Vec<u8>), Driver> {
+    let id = row.try_get(0)?;
+    let (enc, length): (i16, i32) = (row.try_get(1)?, row.try_get(2)?);
+    let size = packing::size(Place::Message(id), enc.into(), row.try_get(3)?, length as u64)
+        .map_err(|fault| Driver::Decode(Box::new(fault)))?;
+    Ok((id, packing::remnant(size)))
+}
+
 /// Fills new tables with what has to stay and puts them in the place of the old ones.
 fn shrink(
     shared: &Shared,
@@ -165,7 +226,8 @@ fn shrink(
     change(shared, link, term, |link| {
         link.script(
             "CREATE TEMP TABLE stays (id bigint PRIMARY KEY) ON COMMIT DROP;
-             CREATE TEMP TABLE letter (id bigint PRIMARY KEY) ON COMMIT DROP",
+             CREATE TEMP TABLE letter (id bigint PRIMARY KEY) ON COMMIT DROP;
+             CREATE TEMP TABLE bare (id bigint PRIMARY KEY, remnant bytea) ON COMMIT DROP",
         )
         .map_err(&doing)?;
         for (sql, numbers) in [
@@ -181,10 +243,11 @@ fn shrink(
             link.rows(sql, arguments!(numbers).map_err(&doing)?)
                 .map_err(&doing)?;
         }
+        note_remnants(link, number, &remainder.bare)?;
         link.script(format!(
             "INSERT INTO pg_temp.letter SELECT id FROM {old}dead_letter
              WHERE message IN (SELECT id FROM pg_temp.stays) ON CONFLICT DO NOTHING;
-             ANALYZE pg_temp.stays; ANALYZE pg_temp.letter"
+             ANALYZE pg_temp.stays; ANALYZE pg_temp.letter; ANALYZE pg_temp.bare"
         ))
         .map_err(&doing)?;
         let tables = || KINDS.into_iter().chain([segment::KEY]);
@@ -199,9 +262,23 @@ fn shrink(
             } else {
                 ""
             };
+            let (columns, values) = BODIED
+                .iter()
+                .find(|(of, _, _)| *of == table)
+                .map_or((String::new(), "o.*"), |(_, columns, values)| {
+                    (format!("({columns})"), values)
+                });
+            // The keys of messages without bodies are not copied; of all other tables every row is.
+            let but = if table == segment::KEY {
+                "AND b.id IS NULL"
+            } else {
+                ""
+            };
             link.script(format!(
                 "CREATE TABLE {new}{table} (LIKE {old}{table} INCLUDING ALL) WITH (autovacuum_enabled = off{toast});
-                 INSERT INTO {new}{table} SELECT * FROM {old}{table} WHERE {column} IN (SELECT id FROM pg_temp.{of});
+                 INSERT INTO {new}{table} {columns} SELECT {values} FROM {old}{table} AS o
+                     LEFT JOIN pg_temp.bare AS b ON b.id = o.{column}
+                     WHERE o.{column} IN (SELECT id FROM pg_temp.{of}) {but};
                  ANALYZE {new}{table}"
             ))
             .map_err(&doing)?;

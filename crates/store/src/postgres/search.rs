@@ -12,6 +12,7 @@ use super::link::{Link, arguments};
 use super::segment::{number, text};
 use super::tables::Tables;
 use crate::Error;
+use crate::packing;
 use crate::segments::profile::{BLOCKS, Profile, Share};
 use crate::segments::search::Profiles;
 use crate::segments::source::{Between, By};
@@ -145,6 +146,16 @@ fn counted(link: &mut Link, number: u32) -> Result<Profile, Driver> {
         ),
         PgArguments::default(),
     )?;
+    const { assert!(packing::REMOVED == 2, "the statement below names it") };
+    let bare = link.row(
+        text(
+            "SELECT NOT EXISTS (SELECT FROM {s}message WHERE enc <> 2)
+                AND NOT EXISTS (SELECT FROM {s}outbound WHERE body IS NOT NULL AND enc <> 2 OR partition_key IS NOT NULL)
+                AND NOT EXISTS (SELECT FROM {s}outcome WHERE reply IS NOT NULL AND enc <> 2)",
+            number,
+        ),
+        PgArguments::default(),
+    )?;
     let shares: Result<_, Driver> = shares.iter().map(share).collect();
     let destinations: Result<_, Driver> = destinations
         .iter()
@@ -159,7 +170,12 @@ fn counted(link: &mut Link, number: u32) -> Result<Profile, Driver> {
             ))
         })
         .collect();
-    Ok(Profile::new(shares?, destinations?, dispositions?))
+    Ok(Profile::new(
+        shares?,
+        destinations?,
+        dispositions?,
+        bare.try_get(0)?,
+    ))
 }
 
 fn share(row: &PgRow) -> Result<Share, Driver> {

@@ -39,7 +39,8 @@ pub(super) fn tables(number: u32) -> impl Iterator<Item = String> {
 }
 
 const COLUMNS: &str =
-    "SELECT number, first_row, opened_at, sealed_at IS NOT NULL, drained_at IS NOT NULL, oldest_reference
+    "SELECT number, first_row, opened_at, sealed_at IS NOT NULL, drained_at IS NOT NULL, oldest_reference,
+         coalesce((profile::json ->> 'bare')::boolean, false)
      FROM holdfast.segment WHERE opened_at IS NOT NULL AND dropped_at IS NULL ORDER BY number";
 
 /// The segments that live and were written to, as of now, oldest first.
@@ -92,6 +93,7 @@ fn segment(row: &PgRow) -> Result<Segment, Driver> {
         sealed: row.try_get(3)?,
         drained: row.try_get(4)?,
         oldest_reference: row.try_get(5)?,
+        bare: row.try_get(6)?,
     })
 }
 
@@ -111,7 +113,8 @@ pub(super) fn list(link: &mut Link) -> Result<Vec<SegmentInfo>, Error> {
                      JOIN pg_namespace AS n ON n.oid = c.relnamespace
                      WHERE n.nspname = 'holdfast' AND c.relkind = 'r'
                        AND c.relname = ANY (SELECT format('s%s_%s', lpad(s.number::text, 6, '0'), kind)
-                                            FROM unnest($1::text[]) AS kind)), 0)::bigint
+                                            FROM unnest($1::text[]) AS kind)), 0)::bigint,
+                 coalesce((s.profile::json ->> 'bare')::boolean, false)
              FROM holdfast.segment AS s WHERE s.opened_at IS NOT NULL AND s.dropped_at IS NULL ORDER BY s.number",
             arguments!(KINDS.into_iter().chain([KEY]).map(str::to_owned).collect::<Vec<_>>()).map_err(&doing)?,
         )
@@ -123,6 +126,7 @@ pub(super) fn list(link: &mut Link) -> Result<Vec<SegmentInfo>, Error> {
             opened_at: Timestamp(row.try_get(1)?),
             sealed: row.try_get(2)?,
             bytes: bytes as u64,
+            bare: row.try_get(4)?,
         })
     };
     rows.iter().map(info).collect::<Result<_, _>>().map_err(&doing)

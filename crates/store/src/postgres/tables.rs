@@ -17,7 +17,7 @@ use crate::rows::{EventKind, HandledResult, OutcomeResult};
 use crate::segments::catalog::Catalog;
 use crate::segments::search::Profiles;
 use crate::segments::source::{
-    Arrival, Between, By, Candidates, Ended, Handled, Owner, Routed, Sent, Source, Standing,
+    Arrival, Between, By, Candidates, Carried, Ended, Handled, Owner, Routed, Sent, Source, Standing,
 };
 use crate::views::{DeadLetter, DeadLetterFilter, Event, OpenSend, Summary};
 use crate::{Error, WorkMessage};
@@ -94,22 +94,26 @@ impl Source for Tables<'_> {
 
     fn works(&mut self, index: usize, messages: &[i64]) -> Result<Vec<WorkMessage>, Error> {
         let sql = "SELECT id, inbound, received_at, enc, body FROM {s}message WHERE id = ANY ($1)";
-        self.of(index, messages, sql, |row| {
-            Ok(WorkMessage {
+        let works = self.of(index, messages, sql, |row| {
+            Ok(Some(WorkMessage {
                 id: MessageId::from_raw(row.try_get(0)?),
                 inbound: name(row, 1)?,
                 received_at: time(row, 2)?,
-                body: body(row, Place::Message(row.try_get(0)?), 3)?.unwrap_or_default(),
-            })
-        })
+                body: match body(row, Place::Message(row.try_get(0)?), 3)? {
+                    Some(body) => body,
+                    None => return Ok(None),
+                },
+            }))
+        })?;
+        Ok(works.into_iter().flatten().collect())
     }
 
-    fn line(&mut self, index: usize, message: i64) -> Result<Option<(Summary, Body)>, Error> {
+    fn line(&mut self, index: usize, message: i64) -> Result<Option<(Summary, Option<Body>)>, Error> {
         let sql =
             "SELECT id, inbound, received_at, control_id, kind, source, parent, octet_length(body), enc, body
                    FROM {s}message WHERE id = $1";
         let lines = self.rows(index, sql, arguments!(message), |row| {
-            let body = body(row, Place::Message(message), 8)?.unwrap_or_default();
+            let body = body(row, Place::Message(message), 8)?;
             Ok((summary(row)?, body))
         })?;
         Ok(lines.into_iter().next())
@@ -246,11 +250,16 @@ impl Source for Tables<'_> {
         )
     }
 
-    fn send_bodies(&mut self, index: usize, sends: &[i64]) -> Result<Vec<(i64, i64, Option<Body>)>, Error> {
-        let sql = "SELECT id, message, enc, body FROM {s}outbound WHERE id = ANY ($1)";
+    fn send_bodies(&mut self, index: usize, sends: &[i64]) -> Result<Vec<Carried>, Error> {
+        let sql = "SELECT id, message, enc, body, body IS NOT NULL FROM {s}outbound WHERE id = ANY ($1)";
         self.of(index, sends, sql, |row| {
-            let id = row.try_get(0)?;
-            Ok((id, row.try_get(1)?, body(row, Place::Send(id), 2)?))
+            let send = row.try_get(0)?;
+            Ok(Carried {
+                send,
+                message: row.try_get(1)?,
+                changed: row.try_get(4)?,
+                body: body(row, Place::Send(send), 2)?,
+            })
         })
     }
 
@@ -395,6 +404,14 @@ impl Source for Tables<'_> {
         )
     }
 
+    fn with_bodies(&mut self, index: usize) -> Result<Vec<i64>, Error> {
+        const { assert!(packing::REMOVED == 2, "the statement below names it") };
+        let sql = "SELECT id FROM {s}message WHERE enc <> 2
+                   UNION SELECT message FROM {s}outbound WHERE body IS NOT NULL AND enc <> 2 OR partition_key IS NOT NULL
+                   UNION SELECT message FROM {s}outcome WHERE reply IS NOT NULL AND enc <> 2 ORDER BY 1";
+        self.rows(index, sql, arguments!(), |row| row.try_get(0))
+    }
+
     fn foreign(&mut self, index: usize, owner: Owner, below: i64) -> Result<Vec<i64>, Error> {
         let sql = match owner {
             Owner::Message => {
@@ -480,14 +497,15 @@ fn unknown(what: &str, code: i64) -> Driver {
     Driver::Decode(format!("{code} is no {what} that this program knows").into())
 }
 
-/// The bytes in the column behind `enc`, unpacked.
+/// The bytes in the column behind `enc`, unpacked; `None` where none are.
 pub(super) fn body(row: &PgRow, place: Place, enc: usize) -> Result<Option<Body>, Driver> {
     let packed: Option<Vec<u8>> = row.try_get(enc + 1)?;
     let code = code(row, enc)?;
-    packed
-        .map(|bytes| packing::unpack(place, code, bytes))
+    let body = packed.map(|bytes| packing::unpack(place, code, bytes));
+    let body = body
         .transpose()
-        .map_err(|fault| Driver::Decode(Box::new(fault)))
+        .map_err(|fault| Driver::Decode(Box::new(fault)))?;
+    Ok(body.flatten())
 }
 
 /// A body that cannot be read is a refusal that says where it lies; all else is the database's failure.
@@ -530,6 +548,7 @@ fn summary(row: &PgRow) -> Result<Summary, Driver> {
         source: row.try_get(5)?,
         parent: row.try_get::<Option<i64>, _>(6)?.map(MessageId::from_raw),
         size,
+        body_removed: row.try_get::<i16, _>(8)? == packing::REMOVED,
         disposition: Disposition::Received,
     })
 }

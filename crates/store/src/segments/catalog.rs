@@ -16,6 +16,8 @@ pub(crate) struct Segment {
     pub(crate) drained: bool,
     /// The smallest number that its rows refer to; `None` = not known (yet).
     pub(crate) oldest_reference: Option<i64>,
+    /// No row in it holds a body.
+    pub(crate) bare: bool,
 }
 
 /// All live segments, oldest first; the last one is written to.
@@ -63,6 +65,7 @@ mod tests {
             sealed: true,
             drained: false,
             oldest_reference,
+            bare: false,
         }
     }
 

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use model::{Body, MessageId, RowId, SendId};
 
-use super::source::Source;
+use super::source::{Carried, Source};
 use super::view::View;
 use crate::views::{MessageDetail, SendDetail};
 use crate::{Error, WorkMessage};
 
 impl<S: Source> View<S> {
-    /// Messages as a router or handler needs them, in the order asked; `None` for one that is gone.
+    /// Messages as a router or handler needs them, in the order asked; `None` for one that is gone, or whose body is.
     pub(crate) fn messages_for_work(&mut self, ids: &[MessageId]) -> Result<Vec<Option<WorkMessage>>, Error> {
         let numbers: Vec<i64> = ids.iter().map(|id| id.raw()).collect();
         let mut found: HashMap<i64, WorkMessage> = HashMap::new();
@@ -25,19 +25,15 @@ impl<S: Source> View<S> {
     /// The bytes that sends carry, in the order asked; `None` where they are gone.
     pub(crate) fn send_bodies(&mut self, ids: &[SendId]) -> Result<Vec<Option<Body>>, Error> {
         let numbers: Vec<i64> = ids.iter().map(|id| id.raw()).collect();
-        let mut found: HashMap<i64, (i64, Option<Body>)> = HashMap::new();
+        let mut found: HashMap<i64, Carried> = HashMap::new();
         for (index, of) in self.homes(&numbers) {
             let bodies = self.source.send_bodies(index, &of)?;
-            found.extend(
-                bodies
-                    .into_iter()
-                    .map(|(send, message, body)| (send, (message, body))),
-            );
+            found.extend(bodies.into_iter().map(|carried| (carried.send, carried)));
         }
         let mut unchanged: Vec<MessageId> = found
             .values()
-            .filter(|(_, body)| body.is_none())
-            .map(|(message, _)| MessageId::from_raw(*message))
+            .filter(|carried| !carried.changed)
+            .map(|carried| MessageId::from_raw(carried.message))
             .collect();
         unchanged.sort();
         unchanged.dedup();
@@ -48,8 +44,8 @@ impl<S: Source> View<S> {
             .map(|work| (work.id.raw(), work.body))
             .collect();
         let body = |id: &i64| match found.get(id)? {
-            (_, Some(own)) => Some(own.clone()),
-            (message, None) => raw.get(message).cloned(),
+            carried if carried.changed => carried.body.clone(),
+            carried => raw.get(&carried.message).cloned(),
         };
         Ok(numbers.iter().map(body).collect())
     }
@@ -105,19 +101,22 @@ impl<S: Source> View<S> {
         );
         let sends = self.source.sends(index, of)?;
         let ids: Vec<i64> = sends.iter().map(|send| send.id).collect();
-        let mut bodies: HashMap<i64, Option<Body>> = self
-            .source
-            .send_bodies(index, &ids)?
+        let bodies = self.source.send_bodies(index, &ids)?;
+        let mut bodies: HashMap<i64, Carried> = bodies
             .into_iter()
-            .map(|(send, _, body)| (send, body))
+            .map(|carried| (carried.send, carried))
             .collect();
-        detail.sends.extend(sends.into_iter().map(|send| SendDetail {
-            id: SendId::from_raw(send.id),
-            handler: send.handler,
-            destination: send.destination,
-            at: send.at,
-            body: bodies.remove(&send.id).flatten(),
-            outcome: None,
+        detail.sends.extend(sends.into_iter().map(|send| {
+            let carried = bodies.remove(&send.id);
+            SendDetail {
+                id: SendId::from_raw(send.id),
+                handler: send.handler,
+                destination: send.destination,
+                at: send.at,
+                changed: carried.as_ref().is_some_and(|carried| carried.changed),
+                body: carried.and_then(|carried| carried.body),
+                outcome: None,
+            }
         }));
         detail.dead_letters.extend(self.source.letters(index, of)?);
         detail.events.extend(self.source.events(index, message)?);

@@ -44,6 +44,9 @@ pub(crate) struct Profile {
     pub(crate) destinations: Option<Vec<(NameId, u64)>>,
     /// Disposition rows by their code.
     pub(crate) dispositions: Vec<(i64, u64)>,
+    /// No row holds a body: there is nothing to remove before whole messages go.
+    #[serde(default)]
+    pub(crate) bare: bool,
 }
 
 impl Profile {
@@ -52,6 +55,7 @@ impl Profile {
         shares: Vec<Share>,
         destinations: Vec<(NameId, u64)>,
         dispositions: Vec<(i64, u64)>,
+        bare: bool,
     ) -> Profile {
         let mut blocks: BTreeMap<i64, Block> = BTreeMap::new();
         let mut kinds: BTreeMap<(NameId, String), u64> = BTreeMap::new();
@@ -74,6 +78,7 @@ impl Profile {
             kinds: listed(kinds.collect()),
             destinations: listed(destinations),
             dispositions,
+            bare,
         }
     }
 
@@ -153,7 +158,7 @@ mod tests {
             share(0, 1, "", (10, 19)),
             share(1, 1, "ADT^A08", (5, 40)),
         ];
-        let profile = Profile::new(shares, Vec::new(), vec![(3, 8)]);
+        let profile = Profile::new(shares, Vec::new(), vec![(3, 8)], false);
         let span = |since, until| profile.span(Timestamp(since), Timestamp(until), 0, 900);
         assert_eq!(span(i64::MIN, i64::MAX), Some((0, 900)));
         assert_eq!(span(10, 11), Some((0, 201)));
@@ -174,9 +179,16 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_that_an_older_version_noted_promises_no_bare_segment() {
+        let older = r#"{"blocks": [], "kinds": [], "destinations": null, "dispositions": [[3, 8]]}"#;
+        let profile: Profile = serde_json::from_str(older).unwrap();
+        assert!(!profile.bare && profile.count(Disposition::Processed) == 8);
+    }
+
+    #[test]
     fn what_is_too_much_to_list_is_not_known() {
         let shares = (0..LISTED_MAX as u32 + 1).map(|number| share(0, number, "A", (1, 1)));
-        let profile = Profile::new(shares.collect(), Vec::new(), Vec::new());
+        let profile = Profile::new(shares.collect(), Vec::new(), Vec::new(), false);
         assert!(profile.kinds(None, None).is_none());
         assert_eq!(profile.blocks.len(), 1);
     }

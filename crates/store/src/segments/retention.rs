@@ -3,6 +3,12 @@
 //! which little has to stay is made anew with that little, and the old one goes whole: so that a few stuck
 //! messages do not keep a large segment alive. Numbers never change; no row is deleted by itself.
 //!
+//! Bodies may have to go sooner. A segment in which at most half of the messages with bodies have to keep them is made
+//! anew as well, without the bodies of the others: the raw body, what handlers made of it, partners' replies, and what
+//! names a patient beside them (search keys, partition keys). So each time at least half of the bodies go, and a segment
+//! all of whose messages are past that term is written anew for it once. What is open, or has a dead letter that
+//! waits, keeps its bodies.
+//!
 //! What closes something may not go before what it closes. Rows of one message may lie in several
 //! segments, and each segment is decided by itself, so a row goes only once no older segment holds a row
 //! of its message that it could close: then its absence opens nothing, in whichever order segments go.
@@ -15,20 +21,19 @@ use super::source::{Owner, Source};
 use super::view::View;
 use crate::Error;
 
-/// Which closed messages may go: those received before a time. A message with a dead letter that nobody dealt
-/// with stays whatever its age; whoever gives dead letters up records that first.
-#[derive(Clone, Debug)]
-pub struct RetentionRules {
+/// A time for each inbound: what it received before is past some term.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Horizon {
     /// For inbounds that are not named below, and those that left the configuration.
     pub default: Timestamp,
     /// For these.
     pub of: HashMap<NameId, Timestamp>,
 }
 
-impl RetentionRules {
+impl Horizon {
     /// The same for every inbound.
-    pub fn all(received_before: Timestamp) -> RetentionRules {
-        RetentionRules {
+    pub fn all(received_before: Timestamp) -> Horizon {
+        Horizon {
             default: received_before,
             of: HashMap::new(),
         }
@@ -39,9 +44,47 @@ impl RetentionRules {
         self.of.get(&inbound).copied().unwrap_or(self.default)
     }
 
-    /// Nothing that was received at this time or later may go, whichever inbound it came by.
+    /// Nothing that was received at this time or later is past the term, whichever inbound it came by.
     pub fn latest(&self) -> Timestamp {
         self.of.values().copied().fold(self.default, Timestamp::max)
+    }
+}
+
+/// What of closed messages may go. A message with a dead letter that nobody dealt with stays whole whatever its age;
+/// whoever gives dead letters up records that first.
+#[derive(Clone, Debug)]
+pub struct RetentionRules {
+    /// Those past this may go whole.
+    pub messages: Horizon,
+    /// Of those past this the bodies may go.
+    pub bodies: Horizon,
+}
+
+impl RetentionRules {
+    /// The same for every inbound, messages with their bodies.
+    pub fn all(received_before: Timestamp) -> RetentionRules {
+        RetentionRules {
+            messages: Horizon::all(received_before),
+            bodies: Horizon::all(received_before),
+        }
+    }
+
+    /// Nothing may go that was received at this time or later; `bare` = of a segment without bodies.
+    pub fn latest(&self, bare: bool) -> Timestamp {
+        match bare {
+            true => self.messages.latest(),
+            false => self.messages.latest().max(self.bodies.latest()),
+        }
+    }
+
+    /// Whether what an inbound received at a time may go whole.
+    fn may_go(&self, inbound: NameId, at: Timestamp) -> bool {
+        at < self.messages.of(inbound)
+    }
+
+    /// Whether its bodies may go.
+    fn may_be_bare(&self, inbound: NameId, at: Timestamp) -> bool {
+        self.may_go(inbound, at) || at < self.bodies.of(inbound)
     }
 }
 
@@ -54,6 +97,8 @@ pub struct SegmentInfo {
     pub opened_at: Timestamp,
     /// Whether it is full and has its indexes; only such a segment may go.
     pub sealed: bool,
+    /// Whether it is known to hold no body (any more).
+    pub bare: bool,
     /// What it takes on disk.
     pub bytes: u64,
 }
@@ -65,9 +110,11 @@ pub struct Findings {
     pub messages: u64,
     /// Those that may go.
     pub expired: u64,
-    /// Those that are closed and too young.
+    /// Of those that stay, those that have bodies here which may go; messages of older segments too.
+    pub bodies_expired: u64,
+    /// Those that are closed and too young to go whole.
     pub young: u64,
-    /// Those that are past their days and have a dead letter that nobody dealt with.
+    /// Those that are past their days (or those of their bodies) and have a dead letter that nobody dealt with.
     pub dead: u64,
     /// Those that are not delivered (or filtered, or failed for good) yet: nothing makes them go.
     pub open: u64,
@@ -86,7 +133,7 @@ pub enum Fate {
     Stay,
     /// It goes whole.
     Drop,
-    /// It is made anew with what has to stay.
+    /// It is made anew with what has to stay, and without the bodies that do not.
     Shrink,
 }
 
@@ -127,6 +174,19 @@ pub(crate) struct Remainder {
     pub(crate) messages: Vec<i64>,
     /// Rows that deal with these dead letters of older segments, ascending.
     pub(crate) letters: Vec<i64>,
+    /// Those of the messages of which no body stays, ascending.
+    pub(crate) bare: Vec<i64>,
+}
+
+/// What of a segment's bodies has to stay.
+#[derive(Debug, Default)]
+struct Bodies {
+    /// Messages that have bodies there.
+    messages: usize,
+    /// Those that stay with their bodies.
+    kept: usize,
+    /// Those that stay without.
+    bare: Vec<i64>,
 }
 
 impl<S: Source> View<S> {
@@ -139,6 +199,7 @@ impl<S: Source> View<S> {
         let mut findings = Findings::default();
         let mut own: Vec<i64> = Vec::new();
         let mut open = Vec::new();
+        let mut bare: Vec<i64> = Vec::new();
         let mut after = 0;
         loop {
             let stood = self.stood(index, after, i64::MAX, CHUNK)?;
@@ -156,7 +217,7 @@ impl<S: Source> View<S> {
                 let closed = stands.is_some_and(|stands| stands.is_final());
                 let expired = came
                     .get(&id)
-                    .is_some_and(|(inbound, at)| *at < rules.of(*inbound));
+                    .is_some_and(|(inbound, at)| rules.may_be_bare(*inbound, *at));
                 match (closed, expired) {
                     (true, true) => past.push(id),
                     (true, false) => {
@@ -175,13 +236,23 @@ impl<S: Source> View<S> {
             open.extend(unsent.iter().copied());
             own.extend(unsent);
             let dead = self.with_open_letters(&past)?;
+            past.retain(|message| !dead.contains(message));
             findings.dead += dead.len() as u64;
-            findings.expired += (past.len() - dead.len()) as u64;
             own.extend(dead);
+            let (whole, partly): (Vec<i64>, Vec<i64>) = past.into_iter().partition(|id| {
+                came.get(id)
+                    .is_some_and(|(inbound, at)| rules.may_go(*inbound, *at))
+            });
+            findings.expired += whole.len() as u64;
+            findings.young += partly.len() as u64;
+            own.extend(&partly);
+            bare.extend(partly);
         }
         findings.open = open.len() as u64;
         findings.waiting_at = self.whereabouts(&open[..open.len().min(WHEREABOUTS)])?;
-        let remainder = self.remainder(index, own)?;
+        let mut remainder = self.remainder(index, own)?;
+        let bodies = self.bodies(index, &remainder.messages, &bare, rules)?;
+        findings.bodies_expired = bodies.bare.len() as u64;
         let nothing_stays = remainder.messages.is_empty() && remainder.letters.is_empty();
         findings.fate = if nothing_stays {
             Fate::Drop
@@ -189,10 +260,74 @@ impl<S: Source> View<S> {
             && (findings.messages - findings.expired) * SHRINK_TO <= findings.messages
         {
             Fate::Shrink
+        } else if !bodies.bare.is_empty() && bodies.kept as u64 * SHRINK_TO <= bodies.messages as u64 {
+            Fate::Shrink
         } else {
             Fate::Stay
         };
+        remainder.bare = bodies.bare;
         Ok((findings, remainder))
+    }
+
+    /// Which of the messages that stay keep their bodies; `own` are those of the segment itself that need not.
+    fn bodies(
+        &mut self,
+        index: usize,
+        stays: &[i64],
+        own: &[i64],
+        rules: &RetentionRules,
+    ) -> Result<Bodies, Error> {
+        if rules.bodies == rules.messages {
+            return Ok(Bodies::default());
+        }
+        let first = self.source.catalog().segments[index].first;
+        let with_bodies = self.source.with_bodies(index)?;
+        let mut bodies = Bodies {
+            messages: with_bodies.len(),
+            ..Bodies::default()
+        };
+        let stays: HashSet<i64> = stays.iter().copied().collect();
+        let staying: Vec<i64> = with_bodies.into_iter().filter(|id| stays.contains(id)).collect();
+        let guests: Vec<i64> = staying.iter().copied().filter(|id| *id < first).collect();
+        let mut may_be_bare: HashSet<i64> = own.iter().copied().collect();
+        for chunk in guests.chunks(CHUNK) {
+            may_be_bare.extend(self.done_with(chunk, rules)?);
+        }
+        bodies.bare = staying
+            .iter()
+            .copied()
+            .filter(|id| may_be_bare.contains(id))
+            .collect();
+        bodies.kept = staying.len() - bodies.bare.len();
+        Ok(bodies)
+    }
+
+    /// Which of these messages of older segments need their bodies no more. One that is gone was closed and past its term.
+    fn done_with(&mut self, guests: &[i64], rules: &RetentionRules) -> Result<Vec<i64>, Error> {
+        let mut came = HashMap::new();
+        for (home, of) in self.homes(guests) {
+            let arrivals = self.source.arrivals(home, &of)?;
+            came.extend(
+                arrivals
+                    .into_iter()
+                    .map(|arrival| (arrival.id, (arrival.inbound, arrival.received_at))),
+            );
+        }
+        let stands = self.stands(guests)?;
+        let mut done: Vec<i64> = guests
+            .iter()
+            .copied()
+            .filter(|id| stands.get(id).is_some_and(|stands| stands.is_final()))
+            .filter(|id| {
+                came.get(id)
+                    .is_none_or(|(inbound, at)| rules.may_be_bare(*inbound, *at))
+            })
+            .collect();
+        let unsent = self.with_open_sends(&done)?;
+        done.retain(|message| !unsent.contains(message));
+        let dead = self.with_open_letters(&done)?;
+        done.retain(|message| !dead.contains(message));
+        Ok(done)
     }
 
     /// Which of these messages have a send without an outcome.
@@ -246,7 +381,11 @@ impl<S: Source> View<S> {
             letters.sort_unstable();
         }
         messages.sort_unstable();
-        Ok(Remainder { messages, letters })
+        Ok(Remainder {
+            messages,
+            letters,
+            bare: Vec::new(),
+        })
     }
 
     /// Which of these messages of older segments still have rows there that rows of this segment may close.

@@ -52,6 +52,17 @@ pub(crate) struct Sent {
     pub(crate) at: Timestamp,
 }
 
+/// The bytes of a send.
+#[derive(Clone, Debug)]
+pub(crate) struct Carried {
+    pub(crate) send: i64,
+    pub(crate) message: i64,
+    /// It carries other bytes than its message.
+    pub(crate) changed: bool,
+    /// Those; `None` where there are none, and where retention removed them.
+    pub(crate) body: Option<Body>,
+}
+
 /// The newest outcome of a send.
 #[derive(Clone, Debug)]
 pub(crate) struct Ended {
@@ -126,10 +137,10 @@ pub(crate) trait Source {
     fn message_ids(&mut self, index: usize, after: i64, upto: i64, limit: usize) -> Result<Vec<i64>, Error>;
     /// Which messages arrived how.
     fn arrivals(&mut self, index: usize, messages: &[i64]) -> Result<Vec<Arrival>, Error>;
-    /// Messages with their bytes, as routers and handlers need them.
+    /// Messages with their bytes, as routers and handlers need them; those whose bodies were removed are left out.
     fn works(&mut self, index: usize, messages: &[i64]) -> Result<Vec<WorkMessage>, Error>;
-    /// One message's line (its standing not filled in) and its bytes.
-    fn line(&mut self, index: usize, message: i64) -> Result<Option<(Summary, Body)>, Error>;
+    /// One message's line (its standing not filled in) and its bytes, unless they were removed.
+    fn line(&mut self, index: usize, message: i64) -> Result<Option<(Summary, Option<Body>)>, Error>;
 
     /// Every disposition of the messages `low..=high`, by message, then by age.
     fn dispositions_between(
@@ -162,8 +173,8 @@ pub(crate) trait Source {
     fn reply(&mut self, index: usize, send: i64) -> Result<Option<Body>, Error>;
     /// Failed attempts on record, by send; asked for by (message, send).
     fn failed_attempts(&mut self, index: usize, sends: &[(i64, i64)]) -> Result<Vec<(i64, u32)>, Error>;
-    /// Bytes of sends: (send, message, its own bytes if it changed them).
-    fn send_bodies(&mut self, index: usize, sends: &[i64]) -> Result<Vec<(i64, i64, Option<Body>)>, Error>;
+    /// Bytes of sends.
+    fn send_bodies(&mut self, index: usize, sends: &[i64]) -> Result<Vec<Carried>, Error>;
 
     /// All dead letters of messages, oldest first, not saying whether they are resolved.
     fn letters(&mut self, index: usize, messages: &[i64]) -> Result<Vec<DeadLetter>, Error>;
@@ -206,6 +217,8 @@ pub(crate) trait Source {
     /// How many sends from `lowest` on have an outcome "delivered" here.
     fn count_delivered(&mut self, index: usize, lowest: i64) -> Result<u64, Error>;
 
+    /// Messages of which a row here holds a body, or what is removed with bodies; ascending, without repeats.
+    fn with_bodies(&mut self, index: usize) -> Result<Vec<i64>, Error>;
     /// Numbers below `below` of what rows here belong to; ascending, without repeats.
     fn foreign(&mut self, index: usize, owner: Owner, below: i64) -> Result<Vec<i64>, Error>;
     /// Which of these messages, sends or dead letters lie here.

@@ -163,7 +163,8 @@ impl Control {
         let mut statement = self
             .connection
             .prepare(
-                "SELECT number, first_row, opened_at, sealed_at IS NOT NULL, drained_at IS NOT NULL, oldest_reference
+                "SELECT number, first_row, opened_at, sealed_at IS NOT NULL, drained_at IS NOT NULL, oldest_reference,
+                     coalesce(json_extract(profile, '$.bare'), 0)
                  FROM segment WHERE dropped_at IS NULL ORDER BY number",
             )
             .map_err(&doing)?;
@@ -319,6 +320,7 @@ fn segment(row: &Row<'_>) -> rusqlite::Result<Segment> {
         sealed: row.get(3)?,
         drained: row.get(4)?,
         oldest_reference: row.get(5)?,
+        bare: row.get(6)?,
     })
 }
 

@@ -76,6 +76,7 @@ impl Keeper {
         self.shared.change_segment(number, |segment| {
             segment.sealed = true;
             segment.oldest_reference = Some(oldest_reference);
+            segment.bare = profile.bare;
         });
         self.look_for_drained()
     }

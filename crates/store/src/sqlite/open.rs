@@ -164,6 +164,7 @@ fn make_first(shared: &Shared, control: &Control, store: Uuid, now: Timestamp) -
         sealed: false,
         drained: false,
         oldest_reference: None,
+        bare: false,
     };
     segment::create(
         &shared.layout.segment(number),

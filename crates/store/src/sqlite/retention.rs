@@ -13,8 +13,9 @@ use rusqlite::{Connection, params};
 use super::control::Control;
 use super::fault::{self, database, io};
 use super::store::Shared;
-use super::{seal, segment};
+use super::{seal, segment, source};
 use crate::Error;
+use crate::packing::{self, HEAD_BYTES, Place};
 use crate::segments::catalog::Segment;
 use crate::segments::profile::Profile;
 use crate::segments::retention::{Done, Fate, Findings, Remainder, RetentionRules, Retired, SegmentInfo};
@@ -27,6 +28,7 @@ pub(super) fn list(shared: &Shared) -> Vec<SegmentInfo> {
         number: segment.number,
         opened_at: model::Timestamp(segment.opened_at),
         sealed: segment.sealed,
+        bare: segment.bare,
         bytes: shared.layout.segment_bytes(segment.number),
     };
     catalog.segments.iter().map(info).collect()
@@ -95,6 +97,7 @@ pub(super) fn retire(
                 control.note_rewritten(number, oldest_reference, &profile)?;
                 shared.change_segment(number, |segment| {
                     segment.oldest_reference = Some(oldest_reference);
+                    segment.bare = profile.bare;
                 });
                 Ok(())
             })?;
@@ -144,10 +147,34 @@ fn rewrite(
     Ok(sealed)
 }
 
+/// What is copied of rows whose bodies may have to go, by table: the columns, and their values. `b.id` is there when
+/// they have to, and `b.remnant` is what stays of a message's own body.
+const BODIED: [(&str, &str, &str); 3] = [
+    (
+        "message",
+        "id, epoch, inbound, received_at, at, control_id, kind, source, parent, keys, enc, body",
+        "o.id, epoch, inbound, received_at, at, control_id, kind, source, parent, iif(b.id IS NULL, keys, NULL),
+         iif(b.id IS NULL, enc, 2), iif(b.id IS NULL, body, b.remnant)",
+    ),
+    (
+        "outbound",
+        "id, epoch, message, handler, destination, priority, partition_key, at, enc, body",
+        "o.id, epoch, message, handler, destination, priority, iif(b.id IS NULL, partition_key, NULL), at,
+         iif(b.id IS NULL OR body IS NULL, enc, 2), iif(b.id IS NULL OR body IS NULL, body, x'')",
+    ),
+    (
+        "outcome",
+        "send, id, epoch, message, result, attempts, at, enc, reply",
+        "send, o.id, epoch, message, result, attempts, at,
+         iif(b.id IS NULL OR reply IS NULL, enc, 2), iif(b.id IS NULL OR reply IS NULL, reply, x'')",
+    ),
+];
+
 fn copy(connection: &Connection, from: &Path, remainder: &Remainder) -> rusqlite::Result<()> {
     connection.execute("ATTACH ?1 AS old", [from.to_string_lossy()])?;
     connection.execute_batch(
-        "BEGIN; CREATE TEMP TABLE stays (id INTEGER PRIMARY KEY); CREATE TEMP TABLE letter (id INTEGER PRIMARY KEY)",
+        "BEGIN; CREATE TEMP TABLE stays (id INTEGER PRIMARY KEY); CREATE TEMP TABLE letter (id INTEGER PRIMARY KEY);
+         CREATE TEMP TABLE bare (id INTEGER PRIMARY KEY, remnant BLOB)",
     )?;
     for (table, numbers) in [("stays", &remainder.messages), ("letter", &remainder.letters)] {
         let mut add = connection.prepare(&format!("INSERT OR IGNORE INTO temp.{table} (id) VALUES (?1)"))?;
@@ -158,17 +185,52 @@ fn copy(connection: &Connection, from: &Path, remainder: &Remainder) -> rusqlite
     connection.execute_batch(
         "INSERT OR IGNORE INTO temp.letter SELECT id FROM old.dead_letter WHERE message IN (SELECT id FROM temp.stays)",
     )?;
+    note_remnants(connection, &remainder.bare)?;
+    const { assert!(packing::REMOVED == 2, "the statements above name it") };
     for table in KINDS {
         let (column, of) = match table {
             "message" => ("id", "stays"),
             "resolved" => ("dead_letter", "letter"),
             _ => ("message", "stays"),
         };
-        connection.execute_batch(&format!(
-            "INSERT INTO main.{table} SELECT * FROM old.{table} WHERE {column} IN (SELECT id FROM temp.{of})"
-        ))?;
+        let bodied = BODIED.iter().find(|(of, _, _)| *of == table);
+        let sql = match bodied {
+            Some((_, columns, values)) => format!(
+                "INSERT INTO main.{table} ({columns}) SELECT {values} FROM old.{table} AS o
+                 LEFT JOIN temp.bare AS b ON b.id = o.{column} WHERE o.{column} IN (SELECT id FROM temp.{of})"
+            ),
+            None => format!(
+                "INSERT INTO main.{table} SELECT * FROM old.{table} WHERE {column} IN (SELECT id FROM temp.{of})"
+            ),
+        };
+        connection.execute_batch(&sql)?;
     }
-    connection.execute_batch("COMMIT; DROP TABLE temp.stays; DROP TABLE temp.letter; DETACH old")
+    connection.execute_batch(
+        "COMMIT; DROP TABLE temp.stays; DROP TABLE temp.letter; DROP TABLE temp.bare; DETACH old",
+    )
+}
+
+/// Lists the messages that lose their bodies, those of the old file with how long their bodies are.
+fn note_remnants(connection: &Connection, bare: &[i64]) -> rusqlite::Result<()> {
+    const { assert!(HEAD_BYTES == 18, "the statement below names it") };
+    let mut look =
+        connection.prepare("SELECT enc, length(body), substr(body, 1, 18) FROM old.message WHERE id = ?1")?;
+    let mut add = connection.prepare("INSERT INTO temp.bare (id, remnant) VALUES (?1, ?2)")?;
+    for number in bare {
+        let mut rows = look.query([number])?;
+        let remnant = match rows.next()? {
+            Some(row) => {
+                // The beginning of an empty body is NULL to SQLite.
+                let head = row.get_ref(2)?.as_blob_or_null()?.unwrap_or_default();
+                let length = row.get::<_, i64>(1)? as u64;
+                let size = packing::size(Place::Message(*number), row.get(0)?, head, length);
+                Some(packing::remnant(size.map_err(source::conversion)?))
+            }
+            None => None,
+        };
+        add.execute(params![number, remnant])?;
+    }
+    Ok(())
 }
 
 /// Removes files that the list says are dropped, and copies that were not finished: a crash came between.

@@ -8,6 +8,7 @@ use rusqlite::{Connection, ToSql};
 use super::fault::database;
 use crate::Error;
 use crate::keys::entries;
+use crate::packing;
 use crate::segments::profile::{BLOCKS, Profile, Share};
 use crate::segments::search::Profiles;
 use crate::segments::source::{Between, By};
@@ -138,7 +139,15 @@ pub(super) fn profile(connection: &Connection) -> rusqlite::Result<Profile> {
     let mut statement = connection.prepare("SELECT disposition, count(*) FROM disposition GROUP BY 1")?;
     let dispositions = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
     let dispositions = dispositions.collect::<rusqlite::Result<_>>()?;
-    Ok(Profile::new(shares, destinations, dispositions))
+    const { assert!(packing::REMOVED == 2, "the statement below names it") };
+    let bare = connection.query_row(
+        "SELECT NOT EXISTS (SELECT 1 FROM message WHERE enc <> 2)
+            AND NOT EXISTS (SELECT 1 FROM outbound WHERE body IS NOT NULL AND enc <> 2 OR partition_key IS NOT NULL)
+            AND NOT EXISTS (SELECT 1 FROM outcome WHERE reply IS NOT NULL AND enc <> 2)",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(Profile::new(shares, destinations, dispositions, bare))
 }
 
 /// The profiles of the segments that live, from the control file.

@@ -17,7 +17,7 @@ use crate::rows::{EventKind, HandledResult, OutcomeResult};
 use crate::segments::catalog::Catalog;
 use crate::segments::search::Profiles;
 use crate::segments::source::{
-    Arrival, Between, By, Candidates, Ended, Handled, Owner, Routed, Sent, Source, Standing,
+    Arrival, Between, By, Candidates, Carried, Ended, Handled, Owner, Routed, Sent, Source, Standing,
 };
 use crate::views::{DeadLetter, DeadLetterFilter, Event, OpenSend, Summary};
 use crate::{Error, WorkMessage};
@@ -150,24 +150,28 @@ impl Source for Files {
 
     fn works(&mut self, index: usize, messages: &[i64]) -> Result<Vec<WorkMessage>, Error> {
         let sql = "SELECT id, inbound, received_at, enc, body FROM message WHERE id = ?1";
-        self.each(index, messages, sql, |row| {
-            Ok(WorkMessage {
+        let works = self.each(index, messages, sql, |row| {
+            Ok(Some(WorkMessage {
                 id: MessageId::from_raw(row.get(0)?),
                 inbound: name(row, 1)?,
                 received_at: Timestamp(row.get(2)?),
-                body: body(row, Place::Message(row.get(0)?), 3)?.unwrap_or_default(),
-            })
-        })
+                body: match body(row, Place::Message(row.get(0)?), 3)? {
+                    Some(body) => body,
+                    None => return Ok(None),
+                },
+            }))
+        })?;
+        Ok(works.into_iter().flatten().collect())
     }
 
-    fn line(&mut self, index: usize, message: i64) -> Result<Option<(Summary, Body)>, Error> {
+    fn line(&mut self, index: usize, message: i64) -> Result<Option<(Summary, Option<Body>)>, Error> {
         self.row(
             index,
             "SELECT id, inbound, received_at, control_id, kind, source, parent, length(body), enc, body
              FROM message WHERE id = ?1",
             &[&message],
             |row| {
-                let body = body(row, Place::Message(message), 8)?.unwrap_or_default();
+                let body = body(row, Place::Message(message), 8)?;
                 Ok((summary(row, 8)?, body))
             },
         )
@@ -298,11 +302,16 @@ impl Source for Files {
         Ok(counts)
     }
 
-    fn send_bodies(&mut self, index: usize, sends: &[i64]) -> Result<Vec<(i64, i64, Option<Body>)>, Error> {
-        let sql = "SELECT id, message, enc, body FROM outbound WHERE id = ?1";
+    fn send_bodies(&mut self, index: usize, sends: &[i64]) -> Result<Vec<Carried>, Error> {
+        let sql = "SELECT id, message, enc, body, body IS NOT NULL FROM outbound WHERE id = ?1";
         self.each(index, sends, sql, |row| {
-            let id = row.get(0)?;
-            Ok((id, row.get(1)?, body(row, Place::Send(id), 2)?))
+            let send = row.get(0)?;
+            Ok(Carried {
+                send,
+                message: row.get(1)?,
+                changed: row.get(4)?,
+                body: body(row, Place::Send(send), 2)?,
+            })
         })
     }
 
@@ -439,6 +448,14 @@ impl Source for Files {
         Ok(count.unwrap_or(0) as u64)
     }
 
+    fn with_bodies(&mut self, index: usize) -> Result<Vec<i64>, Error> {
+        const { assert!(packing::REMOVED == 2, "the statement below names it") };
+        let sql = "SELECT id FROM message WHERE enc <> 2
+                   UNION SELECT message FROM outbound WHERE body IS NOT NULL AND enc <> 2 OR partition_key IS NOT NULL
+                   UNION SELECT message FROM outcome WHERE reply IS NOT NULL AND enc <> 2 ORDER BY 1";
+        self.rows(index, sql, &[], |row| row.get(0))
+    }
+
     fn foreign(&mut self, index: usize, owner: Owner, below: i64) -> Result<Vec<i64>, Error> {
         let sql = match owner {
             Owner::Message => {
@@ -509,6 +526,7 @@ fn summary(row: &Row<'_>, enc: usize) -> rusqlite::Result<Summary> {
         source: row.get(5)?,
         parent: row.get::<_, Option<i64>>(6)?.map(MessageId::from_raw),
         size,
+        body_removed: row.get::<_, i16>(enc)? == packing::REMOVED,
         disposition: Disposition::Received,
     })
 }
@@ -559,14 +577,12 @@ fn handlers(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<NameId>> {
     Ok(packed.chunks_exact(4).map(number).collect())
 }
 
-/// The bytes in the column behind `enc`, unpacked.
+/// The bytes in the column behind `enc`, unpacked; `None` where none are.
 fn body(row: &Row<'_>, place: Place, enc: usize) -> rusqlite::Result<Option<Body>> {
     let packed: Option<Vec<u8>> = row.get(enc + 1)?;
     let code = row.get(enc)?;
-    packed
-        .map(|bytes| packing::unpack(place, code, bytes))
-        .transpose()
-        .map_err(conversion)
+    let body = packed.map(|bytes| packing::unpack(place, code, bytes));
+    Ok(body.transpose().map_err(conversion)?.flatten())
 }
 
 /// A body that cannot be read is a refusal that says where it lies; all else is the database's failure.
@@ -579,6 +595,6 @@ fn failed(doing: &'static str, segment: u32) -> impl Fn(rusqlite::Error) -> Erro
     }
 }
 
-fn conversion(fault: packing::Fault) -> rusqlite::Error {
+pub(super) fn conversion(fault: packing::Fault) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, Box::new(fault))
 }

@@ -352,6 +352,7 @@ impl Writer {
             sealed: false,
             drained: false,
             oldest_reference: None,
+            bare: false,
         };
         let layout = &self.shared.layout;
         // Only an attempt that failed half way can have left a file of this number.

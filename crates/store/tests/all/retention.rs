@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use model::{Clock, Timestamp};
 use store::views::MessageFilter;
-use store::{Done, RetentionRules, Store};
+use store::{Done, Entry, Horizon, RetentionRules, Store};
 
 use crate::support::{Led, block_on, options, until};
 
@@ -123,6 +123,67 @@ fn one_open_message_keeps_little_of_a_large_segment_and_nothing_of_others() {
         led.dispose(stuck[0]).await;
         assert_eq!(retire(&led, i64::MAX).await, (1, 0));
         assert!(led.store.message(stuck[0]).await.unwrap().is_none());
+    });
+}
+
+/// Retires every full segment: bodies of all messages may go, and nothing else.
+async fn remove_bodies(led: &Led) -> Vec<store::Retired> {
+    let rules = RetentionRules {
+        messages: Horizon::all(Timestamp(0)),
+        bodies: Horizon::all(Timestamp(i64::MAX)),
+    };
+    let mut retired = Vec::new();
+    for segment in led.store.segments().await.unwrap() {
+        let one = led.store.retire_segment(led.term, segment.number, &rules).await;
+        retired.extend(one.unwrap());
+    }
+    retired
+}
+
+#[test]
+fn bodies_that_go_are_in_no_file_any_more_and_their_room_is_free() {
+    let directory = tempfile::tempdir().unwrap();
+    let holding = |what: &[u8]| {
+        let files = std::fs::read_dir(directory.path().join("segments")).unwrap();
+        let files = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        files
+            .filter(|bytes| bytes.windows(what.len()).any(|window| window == what))
+            .count()
+    };
+    block_on(async {
+        let mut options = options(directory.path(), Some(40));
+        options.compress = false; // a body lies in the file as it came
+        let led = Led::open(options).await;
+        let mut first = None;
+        for number in 1..80 {
+            let mut entry = led.message(number, 50_000);
+            if let (Entry::Message(new), 1) = (&mut entry, number) {
+                new.body = model::Body::from(&b"PID|1||SENTINEL-4711||Sample^Ann"[..]);
+                new.keys.add("mrn", "KEY-OF-4711");
+            }
+            let unit = store::Unit::one(entry);
+            let receipt = led.store.submit(led.term, vec![unit]).await.remove(0).unwrap();
+            let id = model::MessageId(receipt.rows[0]);
+            first.get_or_insert(id);
+            led.dispose(id).await;
+        }
+        all_drained(&led).await;
+        let size = led.store.size_bytes().await.unwrap();
+        assert_eq!((holding(b"SENTINEL-4711"), holding(b"KEY-OF-4711")), (1, 1));
+        let retired = remove_bodies(&led).await;
+        assert!(
+            retired
+                .iter()
+                .all(|one| matches!(one.done, Done::Shrunk(bytes) if bytes > 0))
+        );
+        let after = led.store.size_bytes().await.unwrap();
+        assert!(after < size / 2, "{after} of {size}"); // the open segment is what is left
+        assert_eq!((holding(b"SENTINEL-4711"), holding(b"KEY-OF-4711")), (0, 0));
+        assert_eq!(led.store.census().await.unwrap().messages, 79);
+        let message = led.store.message(first.unwrap()).await.unwrap().unwrap();
+        assert!(message.body.is_none() && message.summary.size == 32);
+        let again = remove_bodies(&led).await;
+        assert!(again.iter().all(|one| one.done == Done::Kept), "{again:?}");
     });
 }
 

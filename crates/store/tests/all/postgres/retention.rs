@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{Clock, MessageId, Timestamp};
 use store::views::MessageFilter;
-use store::{Done, RetentionRules, Store};
+use store::{Done, Horizon, RetentionRules, Store};
 
 use super::support::{Led, options, until};
 use crate::support::block_on;
@@ -115,6 +115,58 @@ fn one_open_message_keeps_little_of_a_large_segment() {
         led.dispose(stuck).await;
         assert!(retire(&led, i64::MAX).await.0 >= 1);
         assert!(led.store.message(stuck).await.unwrap().is_none());
+    });
+}
+
+#[test]
+fn the_room_of_bodies_that_go_is_free_and_their_message_stays() {
+    let database = pgtest::server().database();
+    block_on(async {
+        let led = Led::open(options(&database.url(), Some(40))).await;
+        let large = led.commit(vec![led.large_message(20_000_000)]).await.unwrap();
+        let large = MessageId(large.rows[0]);
+        led.dispose(large).await;
+        let open = led.arrive(1, false).await;
+        for number in 0..40 {
+            led.arrive(number, true).await;
+        }
+        until("the first segment is full", async || {
+            let segments = led.store.segments().await.unwrap();
+            segments[0].sealed && segments.len() > 1
+        })
+        .await;
+        let (whole, messages) = (
+            database_bytes(&database),
+            led.store.census().await.unwrap().messages,
+        );
+        let rules = RetentionRules {
+            messages: Horizon::all(Timestamp(i64::MIN)),
+            bodies: Horizon::all(Timestamp(i64::MAX)),
+        };
+        let retire = async || led.store.retire_segment(led.term, 1, &rules).await.unwrap();
+        let done = retire().await.map(|retired| retired.done);
+        assert!(
+            matches!(done, Some(Done::Shrunk(bytes)) if bytes > 15_000_000),
+            "{done:?}"
+        );
+        assert!(database_bytes(&database) + 15_000_000 < whole);
+        let detail = led.store.message(large).await.unwrap().unwrap();
+        assert!(detail.body.is_none() && detail.summary.size == 20_000_000);
+        let body = led.store.messages_for_work(&[open]).await.unwrap().remove(0);
+        assert_eq!(body.unwrap().body.bytes().len(), 300);
+        assert_eq!(led.store.census().await.unwrap().messages, messages);
+        assert_eq!(retire().await.map(|retired| retired.done), Some(Done::Kept));
+        let left =
+            "SELECT count(*) || ' ' || sum(octet_length(body)) FROM holdfast.s000001_message WHERE enc = 2";
+        let left = database.sql(left);
+        let (rows, bytes) = left.split_once(' ').unwrap();
+        let (rows, bytes): (u64, u64) = (rows.parse().unwrap(), bytes.parse().unwrap());
+        assert!(rows > 10 && bytes == 8 * rows, "{left}");
+        let plan = database.sql(
+            "SET enable_seqscan = off; SET enable_sort = off;
+             EXPLAIN SELECT id FROM holdfast.s000001_message WHERE control_id = 'C1' ORDER BY id DESC LIMIT 10",
+        );
+        assert!(plan.contains("Index"), "{plan}");
     });
 }
 
