@@ -95,7 +95,6 @@ async fn a_partition_is_measured_and_leaves_nothing_behind_or_says_what_it_lacks
             && report["rounds"][0]["to"] == "node-b",
         "{report}"
     );
-    println!("{}", report["rounds"]);
     // It lost the lease by its deadline, as one that is cut off does; it was not told to go.
     let ended = first.wait_exit(PATIENCE).await?;
     ensure!(ended.code() == Some(75), "it ended with {ended}: {}", pair.said());

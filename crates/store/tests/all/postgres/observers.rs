@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use model::{MessageId, Timestamp};
+use model::Timestamp;
 use store::{Done, RetentionRules, Store};
 
 use super::support::{Led, open, options, until};
@@ -16,8 +16,7 @@ fn what_another_node_removes_is_seen_whole_or_not_at_all() {
         let led = Led::open(options(&database.url(), Some(40))).await;
         // Each segment keeps something that is open, so that it is made anew with that.
         for number in 0..30 {
-            let open: Vec<MessageId> = vec![led.arrive(number, false).await];
-            assert_eq!(open.len(), 1);
+            led.arrive(number, false).await;
             for _ in 0..12 {
                 led.arrive(number, true).await;
             }
