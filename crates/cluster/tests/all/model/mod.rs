@@ -216,8 +216,8 @@ fn choices(of: usize, from: usize) -> Vec<Budget> {
         return vec![NOTHING];
     }
     let mut all = Vec::new();
-    for place in from..KINDS.len() {
-        all.extend(choices(of - 1, place).into_iter().map(|rest| KINDS[place] + rest));
+    for (place, kind) in KINDS.iter().enumerate().skip(from) {
+        all.extend(choices(of - 1, place).into_iter().map(|rest| *kind + rest));
     }
     all
 }

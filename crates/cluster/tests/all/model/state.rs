@@ -120,7 +120,7 @@ pub(super) enum Fate {
     /// It waits for a write that holds the shard's row.
     Waits,
     /// The answer is on its way.
-    Answered(Answer),
+    Answered(Box<Answer>),
     /// No answer will come.
     Lost,
 }

@@ -190,7 +190,7 @@ impl Walk {
                 state.hear(index, &call, Some(answer));
                 return Some(());
             }
-            (Some(answer), Action::RunSlow(_)) => Fate::Answered(answer),
+            (Some(answer), Action::RunSlow(_)) => Fate::Answered(Box::new(answer)),
             (None, Action::Run(_)) if arrives => Fate::Waits,
             _ => Fate::Lost,
         };
@@ -328,7 +328,7 @@ impl Model for Walk {
                 let Fate::Answered(answer) = call.fate.clone() else {
                     return None;
                 };
-                state.hear(index, &call, Some(answer));
+                state.hear(index, &call, Some(*answer));
             }
             Action::GiveUp(index) => {
                 let call = state.nodes[index].call.take()?;

@@ -39,7 +39,7 @@ impl World {
             }
             8 if self.behind.is_none() => {
                 self.snapshot();
-                let later = self.dice.upto(P.ttl);
+                let later = self.late(P.ttl);
                 self.after(later, Happens::FailOver);
             }
             9 | 10 => {

@@ -169,7 +169,7 @@ impl World {
         let (mut there, back) = (self.dice.upto(way), self.dice.upto(way));
         let in_trouble = !self.calm;
         if in_trouble && self.dice.one_in(40) {
-            there += self.dice.upto(P.ttl * 2);
+            there = self.late(P.ttl * 2);
         }
         let lost = in_trouble && self.dice.one_in(30);
         let heard = !(in_trouble && self.dice.one_in(25));
@@ -395,9 +395,11 @@ impl World {
         let late = in_trouble && self.dice.one_in(100);
         let lost = self.nodes[index].cut || in_trouble && self.dice.one_in(100);
         let heard = !(in_trouble && self.dice.one_in(60));
-        let time = self
-            .dice
-            .upto(if late { P.ttl * 2 } else { Duration::from_millis(5) });
+        let time = if late {
+            self.late(P.ttl * 2)
+        } else {
+            self.dice.upto(Duration::from_millis(5))
+        };
         if !lost {
             self.after(
                 time,

@@ -179,6 +179,7 @@ pub(super) struct World {
     /// The message that each partner waits for.
     waits: [Option<u64>; LANES],
     pub(super) calm: bool,
+    calm_at: Tick,
     quiet: bool,
     pub(super) history: Vec<Event>,
     pub(super) without: Without,
@@ -198,6 +199,7 @@ impl World {
             nodes: (0..NODES.len()).map(Node::new).collect(),
             waits: [None; LANES],
             calm: false,
+            calm_at: Tick(1_000_000_000_000) + faults::CALM,
             quiet: false,
             history: Vec::new(),
             without,
@@ -226,6 +228,12 @@ impl World {
 
     pub(super) fn after(&mut self, time: Duration, what: Happens) {
         self.at(self.now + time, what);
+    }
+
+    /// So long, and not beyond the calm: what is late then is trouble as well.
+    pub(super) fn late(&mut self, longest: Duration) -> Duration {
+        let time = self.dice.upto(longest);
+        time.min(self.calm_at.since(self.now))
     }
 
     /// Tells the process that runs on a node now, so much later.
@@ -374,11 +382,11 @@ impl World {
             Begun::Yes => {
                 // Now and then a disk, or a standby, makes it wait for long.
                 let hangs = !self.calm && self.dice.one_in(150);
-                let time = self.dice.upto(if hangs {
-                    P.ttl * 2
+                let time = if hangs {
+                    self.late(P.ttl * 2)
                 } else {
-                    Duration::from_millis(5)
-                });
+                    self.dice.upto(Duration::from_millis(5))
+                };
                 self.after(
                     time,
                     Happens::Commit {
