@@ -251,6 +251,12 @@ impl Core {
         if findings.young > 0 {
             reasons.push(format!("{} too young", findings.young));
         }
+        if findings.bodies_expired > 0 && findings.fate == Fate::Stay {
+            reasons.push(format!(
+                "bodies of {} wait until those of enough others may go",
+                findings.bodies_expired
+            ));
+        }
         if reasons.is_empty() && findings.fate != Fate::Drop {
             reasons.push("its rows close messages of older segments".to_owned());
         }

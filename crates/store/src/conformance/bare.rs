@@ -18,6 +18,10 @@ pub(super) const CASES: &[Case] = &[
         bodies_go
     ),
     case!("each inbound keeps its bodies for its own time", own_time),
+    case!(
+        "a segment waits for the youngest of its messages rather than being made anew again and again",
+        at_once
+    ),
     case!("a term that does not lead removes no body", fenced),
 ];
 
@@ -48,7 +52,7 @@ async fn send(bench: &Bench, message: MessageId, number: usize) -> Result<SendId
     let mut entry = build::send(message, bench.handlers[0], bench.outbounds[0], None);
     if let Entry::Send(new) = &mut entry {
         new.partition = Some(format!("M{number}").into());
-        new.body = (number % 5 > 0).then(|| Body::from(body.into_bytes()));
+        new.body = (!number.is_multiple_of(5)).then(|| Body::from(body.into_bytes()));
     }
     Ok(SendId(bench.commit(vec![entry]).await?.rows[0]))
 }
@@ -75,17 +79,20 @@ async fn stuck(bench: &Bench, number: usize) -> Result<MessageId, Fault> {
             bench.dispose(id, Disposition::Processed).await?;
             send(bench, id, 2).await?;
         }
-        _ => {
-            let sent = send(bench, id, 1).await?;
-            let dead = vec![
-                build::outcome(id, sent, OutcomeResult::Dead),
-                build::dead_letter(id, bench.outbounds[0], Some(sent)),
-            ];
-            bench.commit(dead).await?;
-            bench.dispose(id, Disposition::Error).await?;
-        }
+        _ => dies(bench, id).await?,
     }
     Ok(id)
+}
+
+/// A send of it is refused for good.
+async fn dies(bench: &Bench, id: MessageId) -> Outcome {
+    let sent = send(bench, id, 1).await?;
+    let dead = vec![
+        build::outcome(id, sent, OutcomeResult::Dead),
+        build::dead_letter(id, bench.outbounds[0], Some(sent)),
+    ];
+    bench.commit(dead).await?;
+    bench.dispose(id, Disposition::Error).await
 }
 
 /// A message as it is told without its bodies.
@@ -148,8 +155,16 @@ async fn is_bare(bench: &Bench, id: MessageId, number: usize) -> Result<bool, Fa
 async fn bodies_go(fixture: Fixture) -> Outcome {
     let bench = Bench::open(fixture).await?;
     let (mut done, mut waiting) = (Vec::new(), Vec::new());
+    // Two that were done, and are not any more once others have filled the segments behind them.
+    for number in 0..2 {
+        waiting.push(life(&bench, bench.inbounds[0], 500 + number).await?);
+    }
     for number in 0..32 {
         done.push(life(&bench, bench.inbounds[number % 2], number).await?);
+        if number == 13 {
+            send(&bench, waiting[0], 1).await?; // again, and nobody wrote yet that it is open
+            dies(&bench, waiting[1]).await?;
+        }
         if number % 4 == 3 {
             waiting.push(stuck(&bench, number / 4).await?);
         }
@@ -298,6 +313,55 @@ async fn own_time(fixture: Fixture) -> Outcome {
     holds(
         "no body is left in a full segment",
         full <= 3 || segments.iter().rev().skip(1).all(|segment| segment.bare),
+    )?;
+    counts_agree(&bench).await
+}
+
+async fn at_once(fixture: Fixture) -> Outcome {
+    let bench = Bench::open(fixture).await?;
+    let mut ids = Vec::new();
+    for number in 0..40 {
+        let Entry::Message(mut message) = build::message(bench.inbounds[0], b"PID|1||4711") else {
+            return holds("a message is built", false);
+        };
+        message.received_at = Timestamp(number);
+        let id = MessageId(bench.commit(vec![Entry::Message(message)]).await?.rows[0]);
+        bench.route(id, &bench.handlers[..1]).await?;
+        let sent = send(&bench, id, 1).await?;
+        bench.deliver(id, sent).await?;
+        bench.dispose(id, Disposition::Processed).await?;
+        ids.push(id);
+    }
+    let full = sealed(&bench).await?;
+    let mut times: HashMap<u32, u32> = HashMap::new();
+    let mut bare = Vec::new();
+    for day in (0..=40).step_by(5) {
+        let mut rules = bodies_only();
+        rules.bodies = Horizon::all(Timestamp(day));
+        for segment in bench.store.segments().await? {
+            let retired = bench
+                .store
+                .retire_segment(bench.term, segment.number, &rules)
+                .await?;
+            if retired.is_some_and(|retired| retired.done != Done::Kept) {
+                *times.entry(segment.number).or_default() += 1;
+            }
+        }
+        let details = bench.store.messages_for_work(&ids).await?;
+        let gone = details.iter().filter(|work| work.is_none()).count();
+        holds("nothing goes before its time", gone <= usize::try_from(day)?)?;
+        bare.push(gone);
+    }
+    holds("not all at the end", full <= 4 || bare[bare.len() / 2] > 0)?;
+    let segments = bench.store.segments().await?;
+    holds(
+        "full ones are bare",
+        segments.iter().take(full).all(|segment| segment.bare),
+    )?;
+    same(
+        "segments that were made anew more than once",
+        times.values().filter(|times| **times > 1).count(),
+        0,
     )?;
     counts_agree(&bench).await
 }

@@ -5,9 +5,9 @@
 //!
 //! Bodies may have to go sooner. A segment in which at most half of the messages with bodies have to keep them is made
 //! anew as well, without the bodies of the others: the raw body, what handlers made of it, partners' replies, and what
-//! names a patient beside them (search keys, partition keys). So each time at least half of the bodies go, and a segment
-//! all of whose messages are past that term is written anew for it once. What is open, or has a dead letter that
-//! waits, keeps its bodies.
+//! names a patient beside them (search keys, partition keys). It waits for a term until all closed messages of the segment
+//! with that term are past it: so a segment is made anew at most once for each different term, and again only when at least
+//! half of what was stuck then has ended. What is open, or has a dead letter that waits, keeps its bodies.
 //!
 //! What closes something may not go before what it closes. Rows of one message may lie in several
 //! segments, and each segment is decided by itself, so a row goes only once no older segment holds a row
@@ -164,7 +164,7 @@ const CHUNK: usize = 10_000;
 /// Open messages whose whereabouts are looked up.
 const WHEREABOUTS: usize = 1_000;
 /// A segment is made anew when at most one message in so many has to stay: over its whole life, no more is
-/// copied than was in it.
+/// copied than was in it. For bodies alone, when at most one in so many of those that are there has to.
 const SHRINK_TO: u64 = 2;
 
 /// What has to stay of a segment.
@@ -187,7 +187,12 @@ struct Bodies {
     kept: usize,
     /// Those that stay without.
     bare: Vec<i64>,
+    /// A term of one of these has come for all messages of the segment.
+    ripe: bool,
 }
+
+/// A message that need not keep its bodies, with the term that it is past, where that is known.
+type Past = (i64, Option<Timestamp>);
 
 impl<S: Source> View<S> {
     /// Looks through a sealed segment.
@@ -199,7 +204,9 @@ impl<S: Source> View<S> {
         let mut findings = Findings::default();
         let mut own: Vec<i64> = Vec::new();
         let mut open = Vec::new();
-        let mut bare: Vec<i64> = Vec::new();
+        let mut bare: Vec<Past> = Vec::new();
+        // Terms of bodies that some of its messages wait for.
+        let mut waiting: HashSet<Timestamp> = HashSet::new();
         let mut after = 0;
         loop {
             let stood = self.stood(index, after, i64::MAX, CHUNK)?;
@@ -222,6 +229,7 @@ impl<S: Source> View<S> {
                     (true, true) => past.push(id),
                     (true, false) => {
                         findings.young += 1;
+                        waiting.extend(came.get(&id).map(|(inbound, _)| rules.bodies.of(*inbound)));
                         own.push(id);
                     }
                     (false, _) => {
@@ -246,21 +254,22 @@ impl<S: Source> View<S> {
             findings.expired += whole.len() as u64;
             findings.young += partly.len() as u64;
             own.extend(&partly);
-            bare.extend(partly);
+            let term = |id: i64| (id, came.get(&id).map(|(inbound, _)| rules.bodies.of(*inbound)));
+            bare.extend(partly.into_iter().map(term));
         }
         findings.open = open.len() as u64;
         findings.waiting_at = self.whereabouts(&open[..open.len().min(WHEREABOUTS)])?;
         let mut remainder = self.remainder(index, own)?;
-        let bodies = self.bodies(index, &remainder.messages, &bare, rules)?;
+        let bodies = self.bodies(index, &remainder.messages, bare, &waiting, rules)?;
         findings.bodies_expired = bodies.bare.len() as u64;
         let nothing_stays = remainder.messages.is_empty() && remainder.letters.is_empty();
+        let few = |stay: u64, of: u64| stay * SHRINK_TO <= of;
+        let few_messages =
+            findings.expired > 0 && few(findings.messages - findings.expired, findings.messages);
+        let few_bodies = bodies.ripe && few(bodies.kept as u64, bodies.messages as u64);
         findings.fate = if nothing_stays {
             Fate::Drop
-        } else if findings.expired > 0
-            && (findings.messages - findings.expired) * SHRINK_TO <= findings.messages
-        {
-            Fate::Shrink
-        } else if !bodies.bare.is_empty() && bodies.kept as u64 * SHRINK_TO <= bodies.messages as u64 {
+        } else if few_messages || few_bodies {
             Fate::Shrink
         } else {
             Fate::Stay
@@ -269,12 +278,14 @@ impl<S: Source> View<S> {
         Ok((findings, remainder))
     }
 
-    /// Which of the messages that stay keep their bodies; `own` are those of the segment itself that need not.
+    /// Which of the messages that stay keep their bodies; `own` are those of the segment itself that need not, and
+    /// `waiting` the terms that others of them wait for.
     fn bodies(
         &mut self,
         index: usize,
         stays: &[i64],
-        own: &[i64],
+        own: Vec<Past>,
+        waiting: &HashSet<Timestamp>,
         rules: &RetentionRules,
     ) -> Result<Bodies, Error> {
         if rules.bodies == rules.messages {
@@ -289,21 +300,25 @@ impl<S: Source> View<S> {
         let stays: HashSet<i64> = stays.iter().copied().collect();
         let staying: Vec<i64> = with_bodies.into_iter().filter(|id| stays.contains(id)).collect();
         let guests: Vec<i64> = staying.iter().copied().filter(|id| *id < first).collect();
-        let mut may_be_bare: HashSet<i64> = own.iter().copied().collect();
+        let mut past: HashMap<i64, Option<Timestamp>> = own.into_iter().collect();
         for chunk in guests.chunks(CHUNK) {
-            may_be_bare.extend(self.done_with(chunk, rules)?);
+            past.extend(self.done_with(chunk, rules)?);
         }
         bodies.bare = staying
             .iter()
             .copied()
-            .filter(|id| may_be_bare.contains(id))
+            .filter(|id| past.contains_key(id))
             .collect();
         bodies.kept = staying.len() - bodies.bare.len();
+        bodies.ripe = bodies.bare.iter().any(|id| match past[id] {
+            Some(term) => !waiting.contains(&term),
+            None => waiting.is_empty(),
+        });
         Ok(bodies)
     }
 
     /// Which of these messages of older segments need their bodies no more. One that is gone was closed and past its term.
-    fn done_with(&mut self, guests: &[i64], rules: &RetentionRules) -> Result<Vec<i64>, Error> {
+    fn done_with(&mut self, guests: &[i64], rules: &RetentionRules) -> Result<Vec<Past>, Error> {
         let mut came = HashMap::new();
         for (home, of) in self.homes(guests) {
             let arrivals = self.source.arrivals(home, &of)?;
@@ -327,7 +342,8 @@ impl<S: Source> View<S> {
         done.retain(|message| !unsent.contains(message));
         let dead = self.with_open_letters(&done)?;
         done.retain(|message| !dead.contains(message));
-        Ok(done)
+        let term = |id: i64| (id, came.get(&id).map(|(inbound, _)| rules.bodies.of(*inbound)));
+        Ok(done.into_iter().map(term).collect())
     }
 
     /// Which of these messages have a send without an outcome.
