@@ -298,7 +298,10 @@ impl<S: Source> View<S> {
             ..Bodies::default()
         };
         let stays: HashSet<i64> = stays.iter().copied().collect();
-        let staying: Vec<i64> = with_bodies.into_iter().filter(|id| stays.contains(id)).collect();
+        let (staying, going): (Vec<i64>, Vec<i64>) =
+            with_bodies.into_iter().partition(|id| stays.contains(id));
+        // Nothing else asks for a segment to be made anew without rows of messages that are gone.
+        let left_over = going.iter().any(|id| *id < first) && waiting.is_empty();
         let guests: Vec<i64> = staying.iter().copied().filter(|id| *id < first).collect();
         let mut past: HashMap<i64, Option<Timestamp>> = own.into_iter().collect();
         for chunk in guests.chunks(CHUNK) {
@@ -310,10 +313,11 @@ impl<S: Source> View<S> {
             .filter(|id| past.contains_key(id))
             .collect();
         bodies.kept = staying.len() - bodies.bare.len();
-        bodies.ripe = bodies.bare.iter().any(|id| match past[id] {
-            Some(term) => !waiting.contains(&term),
-            None => waiting.is_empty(),
-        });
+        bodies.ripe = left_over
+            || bodies.bare.iter().any(|id| match past[id] {
+                Some(term) => !waiting.contains(&term),
+                None => waiting.is_empty(),
+            });
         Ok(bodies)
     }
 
