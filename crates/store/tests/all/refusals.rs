@@ -160,7 +160,7 @@ fn a_damaged_foreign_or_newer_store_is_refused_with_what_to_do() {
         make(directory.path());
         damage(directory.path());
         match sqlite::open(options(directory.path(), Some(20))) {
-            Err(Error::Refused(text)) => {
+            Err(Error::Refused(text) | Error::Outdated(text)) => {
                 let missing: Vec<_> = said.iter().filter(|word| !text.contains(**word)).collect();
                 assert!(missing.is_empty(), "{what}: {missing:?} not said in: {text}");
             }
@@ -170,7 +170,7 @@ fn a_damaged_foreign_or_newer_store_is_refused_with_what_to_do() {
         assert!(
             matches!(
                 sqlite::open(options(directory.path(), Some(20))),
-                Err(Error::Refused(_))
+                Err(Error::Refused(_) | Error::Outdated(_))
             ),
             "{what}"
         );

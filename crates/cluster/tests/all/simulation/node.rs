@@ -162,12 +162,16 @@ impl World {
         }
     }
 
-    /// Mostly quick, sometimes as slow as it may be, sometimes carried out long after nobody waits any more.
+    /// Mostly quick, sometimes as slow as it may be, sometimes carried out long after nobody waits any more. In trouble an
+    /// answer can come too late; once all is calm it comes in time.
     fn ask(&mut self, index: usize, what: Do) {
-        let slow = self.dice.one_in(5);
-        let way = if slow { P.attempt } else { P.attempt / 50 };
-        let (mut there, back) = (self.dice.upto(way), self.dice.upto(way));
         let in_trouble = !self.calm;
+        let way = match self.dice.one_in(5) {
+            true if in_trouble => P.attempt,
+            true => P.attempt / 3,
+            false => P.attempt / 50,
+        };
+        let (mut there, back) = (self.dice.upto(way), self.dice.upto(way));
         if in_trouble && self.dice.one_in(40) {
             there = self.late(P.ttl * 2);
         }

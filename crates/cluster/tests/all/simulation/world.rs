@@ -494,6 +494,9 @@ impl World {
         };
         self.database.rewind(&database);
         self.log.truncate(kept);
+        // What was on its way to the lost server reaches nobody: its connections are not the new one's.
+        self.queue
+            .retain(|_, what| !matches!(what, Happens::Write { .. }));
         self.record(What::FailedOver { kept });
     }
 
