@@ -102,7 +102,7 @@ pub fn watch_over(pid: i32, mut pipe: impl Read + std::os::fd::AsFd) -> io::Resu
         let now = Tick::now();
         if at.is_some_and(|at| now >= at) {
             pidfd_send_signal(&process, Signal::KILL)?;
-            return Ok(true);
+            return see_it_end(&process, pid).map(|()| true);
         }
         let left = at.map_or(Duration::from_secs(3600), |at: Tick| at.since(now));
         let left = Timespec {
@@ -122,4 +122,20 @@ pub fn watch_over(pid: i32, mut pipe: impl Read + std::os::fd::AsFd) -> io::Resu
             Err(error) => return Err(error),
         }
     }
+}
+
+/// A process that the kernel cannot end at once (a frozen one, one that waits for a disk) ends when it goes on. Process 1 of a
+/// container is never ended from inside.
+fn see_it_end(process: &impl std::os::fd::AsFd, pid: Pid) -> io::Result<()> {
+    let patience = Timespec {
+        tv_sec: 1,
+        tv_nsec: 0,
+    };
+    let mut polled = [PollFd::new(process, PollFlags::IN)];
+    if poll(&mut polled, Some(&patience))? == 0 && pid == Pid::INIT {
+        return Err(io::Error::other(
+            "the kernel does not let process 1 be ended from inside of its container: start the node under an init",
+        ));
+    }
+    Ok(())
 }

@@ -18,7 +18,7 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(args: &Args, out: &Output) -> anyhow::Result<ExitCode> {
     let ended = cluster::fencer::watch_over(args.pid, std::io::stdin())
-        .with_context(|| format!("process {} cannot be watched", args.pid))?;
+        .with_context(|| format!("the fencer of process {} failed", args.pid))?;
     if ended {
         let text = format!("process {} outlived its lease and was ended", args.pid);
         out.error(&anyhow::anyhow!(text));
