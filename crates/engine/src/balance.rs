@@ -26,6 +26,9 @@ const IDLE: std::ops::Range<f64> = 0.05..0.4;
 const TICK: Duration = Duration::from_millis(20);
 /// ... over the last so many ticks.
 const TICKS: usize = 25;
+/// A lane that delivered nothing for so long stands still. One that reads back what it left in the store may need a while for that
+/// on a machine without time, and has to count all the more.
+const LATELY: Duration = Duration::from_secs(5);
 /// Of what is delivered, so much is accepted meanwhile: the rest of the time goes to what waits.
 const SHARE: f64 = 0.9;
 /// Messages a tick that are accepted whatever is delivered.
@@ -131,9 +134,8 @@ impl Moves<'_> {
         if std::mem::replace(&mut self.delivered, delivered) != delivered {
             self.last = Some(now);
         }
-        let lately = TICK * u32::try_from(TICKS).unwrap_or(u32::MAX);
         match self.last {
-            Some(last) if now.duration_since(last) < lately => {
+            Some(last) if now.duration_since(last) < LATELY => {
                 self.lane.lane.depth() + self.lane.schedule.lock().len() as u64
             }
             _ => 0,

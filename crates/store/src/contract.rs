@@ -3,7 +3,7 @@
 //! **Units.** The engine hands over [`Unit`]s. All entries of one unit become durable together or not
 //! at all. Many units of many lanes share one transaction (grouped commit): a transaction starts as
 //! soon as the previous one returned. Only while transactions are full anyway does one wait a moment for more
-//! ([`Begin::Soon`]).
+//! ([`Begin::Soon`]), and what nobody waits for may ride with what somebody does ([`Begin::Later`]).
 //!
 //! **Order.** `submit` enqueues at the call, in call order, without waiting. Row numbers are assigned
 //! by the store while it builds a transaction, so number order = commit order = submit order. A row of
@@ -51,6 +51,9 @@ pub enum Begin {
     /// The same, unless transactions carry many units lately: then at least a millisecond lies between the beginnings
     /// of two, and more units share one flush of the disk.
     Soon,
+    /// Nobody waits for it. While others' transactions begin every few milliseconds it rides with the next one of them, and
+    /// waits for that at most 30 ms; otherwise the same as `Soon`.
+    Later,
 }
 
 /// Why a unit was not committed. Retry loops match on this only.

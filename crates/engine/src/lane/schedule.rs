@@ -94,6 +94,11 @@ impl Schedule {
         self.in_flight < self.concurrency && self.in_flight + self.unrecorded < self.unrecorded_max
     }
 
+    /// Whether a send waits here for nothing but others of this lane.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty() || !self.turn.is_empty()
+    }
+
     /// Rows held here, in flight ones included.
     pub(crate) fn len(&self) -> usize {
         self.held.len()

@@ -71,7 +71,7 @@ async fn turn(core: &Arc<Core>, handler: &HandlerLane) -> Result<bool, Stopping>
     let answers = transform(core, handler, work).await;
     let begun = core.stages.took(Step::Transform, begun, answers.len());
     let units = answers.iter().map(|answer| answer.unit(handler.id)).collect();
-    let receipts = core.write_by(Begin::Soon, units).await?;
+    let receipts = core.write_by(Begin::Later, units).await?;
     let durable = core.stages.took(Step::TransformCommit, begun, answers.len());
     let mut outgoing = Outgoing::new(durable);
     for (answer, receipt) in answers.into_iter().zip(receipts) {

@@ -326,10 +326,11 @@ fn record(
     answered: Answered,
 ) -> Record {
     let begin = {
+        let behind = !lane.lane.with(|window| window.is_empty());
         let mut schedule = lane.schedule.lock();
         schedule.delivered();
-        if schedule.has_room() {
-            Begin::Soon
+        if schedule.has_room() || !(behind || schedule.has_ready()) {
+            Begin::Later
         } else {
             Begin::AtOnce
         }

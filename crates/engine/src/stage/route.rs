@@ -90,7 +90,7 @@ pub(super) async fn hand_over(
 ) -> Result<(), Stopping> {
     let begun = Instant::now();
     let units = answers.iter().map(|answer| answer.unit(inbound.id)).collect();
-    let receipts = core.write_by(Begin::Soon, units).await?;
+    let receipts = core.write_by(Begin::Later, units).await?;
     let durable = core.stages.took(Step::RouteCommit, begun, answers.len());
     for (answer, receipt) in answers.into_iter().zip(receipts) {
         match receipt {

@@ -94,7 +94,7 @@ pub(super) async fn finish(
     core.stages.skipped(Step::RouteCommit, way.len());
     core.stages.skipped(Step::TransformWait, calls);
     let begun = core.stages.took(Step::Transform, begun, calls);
-    let receipts = core.write_by(Begin::Soon, units).await?;
+    let receipts = core.write_by(Begin::Later, units).await?;
     let durable = core.stages.took(Step::TransformCommit, begun, calls);
     let mut outgoing = handle::Outgoing::new(durable);
     for (through, receipt) in way.into_iter().zip(receipts) {

@@ -31,7 +31,7 @@ pub(crate) async fn run(core: Arc<Core>, mut decisions: mpsc::UnboundedReceiver<
             .drain(..)
             .map(|(message, disposition)| Entry::Disposition(NewDisposition { message, disposition }))
             .collect();
-        if let Err(Stopping) = core.write_by(Begin::Soon, vec![Unit { entries }]).await {
+        if let Err(Stopping) = core.write_by(Begin::Later, vec![Unit { entries }]).await {
             break; // recovery decides again
         }
     }

@@ -12,7 +12,7 @@ use super::segment;
 use super::store::{PostgresStore, Shared};
 use super::writer::Writer;
 use crate::Error;
-use crate::desk::Desk;
+use crate::desk::{Desk, Gathering};
 
 /// Opens the store in the database at `options.url`, making its schema when the database has none.
 ///
@@ -50,12 +50,14 @@ fn make(options: Options) -> Result<PostgresStore, Error> {
     let keeper_thread = spawn("store-keeper", move || keeping.run(&tasks))?;
     let writer = Writer::new(Arc::clone(&shared), link, keeper, keeper_thread);
     let (commands, queue) = mpsc::channel();
-    let writer_thread = spawn("store-writer", move || writer.run(&queue))?;
+    let gathering = Gathering::default();
+    let riding = gathering.riding();
+    let writer_thread = spawn("store-writer", move || writer.run(&queue, gathering))?;
     let closed = Arc::clone(&shared.closed);
     let compress = shared.options.compress;
     Ok(PostgresStore::new(
         shared,
-        Desk::new(commands, writer_thread, closed, compress),
+        Desk::new(commands, writer_thread, closed, riding, compress),
     ))
 }
 

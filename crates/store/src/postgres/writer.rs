@@ -105,8 +105,7 @@ impl Writer {
     }
 
     /// Runs until every sender is gone or a close was asked for.
-    pub(super) fn run(mut self, commands: &Receiver<Command>) {
-        let mut gathering = Gathering::default();
+    pub(super) fn run(mut self, commands: &Receiver<Command>, mut gathering: Gathering) {
         while let Some(command) = self.deferred.pop_front().or_else(|| commands.recv().ok()) {
             match command {
                 Command::Submit(first) => {

@@ -18,7 +18,7 @@ use super::segment;
 use super::store::{Shared, SqliteStore};
 use super::writer::Writer;
 use crate::Error;
-use crate::desk::Desk;
+use crate::desk::{Desk, Gathering};
 use crate::segments::catalog::{Catalog, Segment};
 
 /// After an unclean end the open segment is read back, unless that would delay the start too long.
@@ -84,12 +84,14 @@ pub fn open(options: Options) -> Result<SqliteStore, Error> {
         lock,
     };
     let (commands, queue) = mpsc::channel();
-    let writer_thread = spawn("store-writer", move || writer.run(&queue))?;
+    let gathering = Gathering::default();
+    let riding = gathering.riding();
+    let writer_thread = spawn("store-writer", move || writer.run(&queue, gathering))?;
     let closed = Arc::clone(&shared.closed);
     let compress = shared.options.compress;
     Ok(SqliteStore::new(
         shared,
-        Desk::new(commands, writer_thread, closed, compress),
+        Desk::new(commands, writer_thread, closed, riding, compress),
     ))
 }
 

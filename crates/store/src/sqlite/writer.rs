@@ -71,8 +71,7 @@ struct Written {
 
 impl Writer {
     /// Runs until every sender is gone or a close was asked for.
-    pub(super) fn run(mut self, commands: &Receiver<Command>) {
-        let mut gathering = Gathering::default();
+    pub(super) fn run(mut self, commands: &Receiver<Command>, mut gathering: Gathering) {
         let mut put_back = None;
         while let Some(command) = put_back.take().or_else(|| commands.recv().ok()) {
             match command {
