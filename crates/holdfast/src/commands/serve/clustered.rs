@@ -245,6 +245,9 @@ impl Life {
     fn watch_with(&mut self, store: Arc<dyn Store>) {
         self.seat
             .observe(Some(Observer::new(Arc::clone(&store), &self.project)));
+        let fresh = Arc::clone(&store);
+        // A courtesy to the next promotion; what fails here fails there, and says why.
+        tokio::spawn(async move { fresh.rehearse().await.ok() });
         self.store = Some(store);
         if self.failures == 0 {
             self.trouble = None;
