@@ -83,7 +83,7 @@ pub struct Report {
 fn stays(what: What, lease: Duration) -> Duration {
     match what {
         What::Switchover | What::DatabaseRestart | What::Vip | What::Haproxy => Duration::ZERO,
-        What::Kill | What::Stop | What::Partition => 2 * lease,
+        What::Kill | What::Stop | What::Partition => lease * 3 / 2,
     }
 }
 
@@ -125,6 +125,9 @@ struct Done {
     changes: u64,
 }
 
+/// Load before a fault, and after it once all is whole: several times what the load balancer takes to look at each node.
+const STEADY: Duration = Duration::from_millis(500);
+
 fn play(
     world: &Arc<World>,
     recorder: &Recorder,
@@ -137,7 +140,7 @@ fn play(
     world.progress_by(50, PATIENCE)?;
     for round in 1..=count {
         world.wait_whole(PATIENCE)?;
-        shell::pause(Duration::from_secs(1))?;
+        shell::pause(STEADY)?;
         let before = changes(world)?;
         let at = Moment::now();
         match what {
@@ -153,7 +156,7 @@ fn play(
         }
         world.wait_whole(PATIENCE)?;
         world.progress_by(100, PATIENCE)?;
-        shell::pause(Duration::from_millis(500))?;
+        shell::pause(STEADY)?;
         instants.push(Done {
             at,
             changes: changes(world)? - before,

@@ -4,6 +4,7 @@
 
 pub mod binary;
 pub mod http;
+pub mod machine;
 pub mod mllp;
 pub mod node;
 pub mod ports;

@@ -10,8 +10,11 @@ use nfq::{Queue, Verdict};
 
 /// Packets that are held at once, at most; the kernel lets further ones pass.
 const HELD_MAX: u32 = 20_000;
+/// How often it says where it stands.
+const SAY: Duration = Duration::from_millis(20);
 
-/// Holds each packet of the queue back for so long, until standard output is closed; says how many so far.
+/// Holds each packet of the queue back for so long, until standard output is closed; says how many so far, and how many it
+/// still holds.
 ///
 /// # Errors
 /// The queue cannot be opened: it needs root.
@@ -39,9 +42,9 @@ pub fn run(number: u16, late: Duration) -> Result<()> {
                 queue.verdict(packet)?;
             }
         }
-        if told.elapsed() > Duration::from_millis(50) {
+        if told.elapsed() > SAY {
             told = Instant::now();
-            if writeln!(std::io::stdout(), "{count}").is_err() {
+            if writeln!(std::io::stdout(), "{count} {}", held.len()).is_err() {
                 return Ok(());
             }
         }

@@ -3,17 +3,17 @@
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::process::{Child, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::schedule::{Kind, Strike};
 use super::{Begun, Open};
 use crate::shell;
-use crate::world::World;
 use crate::world::names::{Host, Names};
 use crate::world::net;
+use crate::world::{World, lock};
 
 struct Unplugged {
     names: Names,
@@ -129,8 +129,32 @@ struct Delayed {
     names: Names,
     host: Host,
     delayer: Child,
-    held: Arc<AtomicU64>,
+    said: Arc<Mutex<Said>>,
 }
+
+/// What the delayer said last.
+#[derive(Clone, Copy, Default)]
+struct Said {
+    /// How often it has said anything.
+    times: u64,
+    /// Packets that it held back so far.
+    count: u64,
+    /// Those that it still holds.
+    holds: u64,
+}
+
+impl Said {
+    fn hear(&mut self, line: &str) {
+        let mut numbers = line.split(' ').map(str::parse);
+        if let (Some(Ok(count)), Some(Ok(holds))) = (numbers.next(), numbers.next()) {
+            let times = self.times + 1;
+            *self = Said { times, count, holds };
+        }
+    }
+}
+
+/// What was held back at most a fifth of a second has gone on its way by then, unless the machine is starved.
+const GONE: Duration = Duration::from_secs(5);
 
 fn rule(names: Names, host: Host, change: &str) -> Result<()> {
     let mut command = net::on(names, host);
@@ -161,14 +185,12 @@ pub(super) fn delay(world: &World, index: usize, strike: &Strike) -> Result<Begu
         .stdout(Stdio::piped())
         .spawn()
         .context("starting the delayer")?;
-    let said = delayer.stdout.take().context("its output was asked for")?;
-    let held = Arc::new(AtomicU64::new(0));
-    let count = Arc::clone(&held);
+    let output = delayer.stdout.take().context("its output was asked for")?;
+    let said = Arc::new(Mutex::new(Said::default()));
+    let hears = Arc::clone(&said);
     std::thread::spawn(move || {
-        for line in BufReader::new(said).lines().map_while(Result::ok) {
-            if let Ok(now) = line.parse() {
-                count.store(now, Ordering::Relaxed);
-            }
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            lock(&hears).hear(&line);
         }
     });
     let target = format!("{}, by {ms} ms", host.name());
@@ -176,7 +198,7 @@ pub(super) fn delay(world: &World, index: usize, strike: &Strike) -> Result<Begu
         names,
         host,
         delayer,
-        held,
+        said,
     };
     rule(names, host, "-I")?;
     Ok(Begun::new(target, delayed))
@@ -184,16 +206,23 @@ pub(super) fn delay(world: &World, index: usize, strike: &Strike) -> Result<Begu
 
 impl Open for Delayed {
     fn bite(&mut self) -> Result<String> {
-        let count = self.held.load(Ordering::Relaxed);
+        let count = lock(&self.said).count;
         ensure!(count > 0, "no packet was held back yet");
         Ok(format!("{count} packets held back so far"))
     }
 
     fn mend(&mut self) -> Result<String> {
         rule(self.names, self.host, "-D")?;
-        // What it still holds must go on its way before it ends.
-        std::thread::sleep(std::time::Duration::from_millis(150));
-        Ok(format!("after {} packets", self.held.load(Ordering::Relaxed)))
+        // What it still holds must go on its way before it ends. What it says next may have been written before the rule
+        // went; the one after that was not.
+        let heard = lock(&self.said).times + 2;
+        let said = shell::until("the delayer to let go of what it holds", GONE, || {
+            let said = *lock(&self.said);
+            ensure!(said.times >= heard, "it has not said so since");
+            ensure!(said.holds == 0, "it holds {} packets", said.holds);
+            Ok(said)
+        })?;
+        Ok(format!("after {} packets", said.count))
     }
 }
 
@@ -201,5 +230,19 @@ impl Drop for Delayed {
     fn drop(&mut self) {
         let _ = self.delayer.kill();
         let _ = self.delayer.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_delayer_says_is_counted_and_nonsense_is_not() {
+        let mut said = Said::default();
+        for line in ["3 2", "", "7", "7 x", "9 0"] {
+            said.hear(line);
+        }
+        assert_eq!((said.times, said.count, said.holds), (2, 9, 0));
     }
 }

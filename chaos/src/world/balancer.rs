@@ -224,7 +224,7 @@ impl Balancer {
         let vars = std::fs::read_to_string(given.join("holdfast.vars"))?;
         let ours = [
             ("$ROUTER_ID=", self.host().name()),
-            ("$PRIORITY=", (120 - 20 * self.index).to_string()),
+            ("$PRIORITY=", (250 - 10 * self.index).to_string()),
             ("$OWN_ADDRESS=", self.host().address().to_string()),
             (
                 "$PEER_ADDRESS=",

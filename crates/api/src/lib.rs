@@ -22,7 +22,9 @@ mod routes;
 mod seat;
 mod server;
 pub mod telemetry;
+mod waiting;
 pub mod wire;
 
 pub use seat::{About, Seat};
 pub use server::serve;
+pub use waiting::wait;

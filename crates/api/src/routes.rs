@@ -142,7 +142,7 @@ async fn bound(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     }
 }
 
-async fn headers(request: Request, next: Next) -> Response {
+pub(crate) async fn headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

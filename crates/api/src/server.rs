@@ -19,7 +19,7 @@ use crate::routes;
 use crate::seat::Seat;
 
 /// Connections open at once; more wait in the system's backlog.
-const CONNECTIONS_MAX: usize = 128;
+pub(crate) const CONNECTIONS_MAX: usize = 128;
 /// A client has this long to send a request's head, and to be idle between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of a request's head.
@@ -58,11 +58,7 @@ pub async fn serve(
                         drop(seat);
                     });
                 }
-                Err(error) => {
-                    // Out of file handles, or a partner that gave up: neither ends the service.
-                    tracing::warn!(%error, "the API could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+                Err(error) => not_accepted(&error).await,
             },
         }
     }
@@ -80,7 +76,7 @@ pub async fn serve(
     Ok(())
 }
 
-fn refuse_public(address: SocketAddr) -> io::Result<()> {
+pub(crate) fn refuse_public(address: SocketAddr) -> io::Result<()> {
     if address.ip().is_loopback() {
         return Ok(());
     }
@@ -90,7 +86,13 @@ fn refuse_public(address: SocketAddr) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
-async fn accept(
+/// Out of file handles, or a partner that gave up: neither ends the service.
+pub(crate) async fn not_accepted(error: &io::Error) {
+    tracing::warn!(%error, "the API could not accept a connection");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+pub(crate) async fn accept(
     listener: &TcpListener,
     seats: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
@@ -102,7 +104,7 @@ async fn accept(
     Ok((stream, seat))
 }
 
-async fn connection(stream: TcpStream, router: axum::Router, stop: CancellationToken) {
+pub(crate) async fn connection(stream: TcpStream, router: axum::Router, stop: CancellationToken) {
     let _ = stream.set_nodelay(true); // an answer that leaves a little later is still an answer
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

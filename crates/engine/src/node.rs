@@ -83,6 +83,7 @@ impl Node {
         store: Arc<dyn Store>,
         leadership: Leadership,
     ) -> Result<Arc<Node>, StartError> {
+        let begun = Instant::now();
         let term = match leadership {
             Leadership::Own => store.acquire(&settings.node.id).await?,
             Leadership::Given(term) => {
@@ -90,6 +91,7 @@ impl Node {
                 term
             }
         };
+        let store_ms = begun.elapsed().as_millis();
         let graph = &project.graph;
         let wanted: Vec<(NameKind, String)> = (graph.inbounds.keys().map(|name| (NameKind::Inbound, name)))
             .chain(graph.outbounds.keys().map(|name| (NameKind::Outbound, name)))
@@ -134,8 +136,18 @@ impl Node {
         let sources = make_sources(&core)?;
         apply_desired(&core).await?;
         let verdicts = tokio::spawn(stage::verdicts::run(Arc::clone(&core), decisions));
+        let prepared_ms = begun.elapsed().as_millis();
         let recovered = recover(&core).await.inspect_err(|_| verdicts.abort())?;
-        tracing::info!(epoch = term.epoch.0, open_messages = recovered, "this node leads");
+        let recovered_ms = begun.elapsed().as_millis();
+        // How far it was when, from the moment at which the lease was known to be ours.
+        tracing::info!(
+            epoch = term.epoch.0,
+            open_messages = recovered,
+            store_ms,
+            prepared_ms,
+            recovered_ms,
+            "this node leads"
+        );
         let node = Arc::new(Node {
             started_at: core.clock.now(),
             core,
@@ -316,6 +328,7 @@ impl Node {
             // Decisions not yet written are decided again at the next start.
             join_all(vec![writer], decisions).await;
         }
+        let lanes_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if self.leadership == Leadership::Own
             && let Err(error) = self.core.store.release(self.core.term).await
         {
@@ -328,7 +341,7 @@ impl Node {
             );
         }
         let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(left_open, took_ms, "this node stopped");
+        tracing::info!(left_open, lanes_ms, took_ms, "this node stopped");
         StopReport { left_open, took_ms }
     }
 

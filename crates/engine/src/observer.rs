@@ -130,6 +130,11 @@ impl Observer {
         self.reading(&self.names().await?, "").dead_letters(query).await
     }
 
+    /// Reads what a leadership begins with, so that it is quick should this node have to begin one.
+    pub async fn rehearse(&self) -> Result<(), ReadError> {
+        Ok(self.store.rehearse().await?)
+    }
+
     /// How far the store's schema is, and how far this program knows it.
     pub async fn schema(&self) -> Result<Schema, ReadError> {
         Ok(self.store.schema().await?)

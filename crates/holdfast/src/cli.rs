@@ -6,7 +6,7 @@ use crate::output::Advice;
 
 use crate::commands::{
     check, cluster, completions, connections, demo, drill, dryrun, fencer, generate, graph, init, load,
-    messages, receive, replay, retention, send, serve, settings, test,
+    messages, receive, replay, retention, send, serve, settings, skip, test,
 };
 
 /// Exit code of a command whose work failed.
@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Messages(messages::Args),
     #[command(after_help = EXIT_CODES)]
     Replay(replay::Args),
+    #[command(after_help = EXIT_CODES)]
+    Skip(skip::Args),
     #[command(after_help = EXIT_CODES)]
     Retention(retention::Args),
     #[command(after_help = EXIT_CODES)]

@@ -74,6 +74,7 @@ fn run(command: Command, out: &Output) -> anyhow::Result<ExitCode> {
         Command::Fencer(args) => commands::fencer::run(&args, out),
         Command::Messages(args) => runtime()?.block_on(commands::messages::run(args, out)),
         Command::Replay(args) => runtime()?.block_on(commands::replay::run(args, out)),
+        Command::Skip(args) => runtime()?.block_on(commands::skip::run(args, out)),
         Command::Retention(args) => runtime()?.block_on(commands::retention::run(args, out)),
         Command::Completions(args) => commands::completions::run(&args, out),
         Command::Send(args) => runtime()?.block_on(commands::send::run(args, out)),

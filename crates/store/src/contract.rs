@@ -242,6 +242,12 @@ pub trait Store: Send + Sync + 'static {
         rules: &RetentionRules,
     ) -> Result<Option<Retired>, Error>;
 
+    /// Has at hand what the start of a leadership reads: connections, statements, what the server keeps for each of them.
+    /// For a standby, from time to time; it may do nothing.
+    async fn rehearse(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// How far the schema is; another process may have taken it further.
     async fn schema(&self) -> Result<Schema, Error>;
 

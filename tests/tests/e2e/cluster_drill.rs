@@ -7,20 +7,20 @@ use anyhow::{Context, Result, ensure};
 use bench::sink::{self, Sink};
 use tests::binary;
 use tests::repository::set_mode;
-use tests::wait::PATIENCE;
+use tests::wait::{self, PATIENCE};
 
 use super::cluster::Pair;
 use super::site::stop;
 
-/// A user as whom nothing else runs.
+/// A user as whom nothing else runs, and so the next one.
 const NOBODY_ELSE: u32 = 63_211;
 
-async fn drill(
+fn drill(
     pair: &Pair,
     sinks: &[u16],
     database: &pgtest::Database<'_>,
     out: &std::path::Path,
-) -> Result<Output> {
+) -> std::process::Command {
     let list = |ports: Vec<String>| ports.join(",");
     let inbounds = pair.load.inbounds.iter().map(|port| format!("127.0.0.1:{port}"));
     let sinks = sinks.iter().map(ToString::to_string);
@@ -37,7 +37,50 @@ async fn drill(
         .args(["--database", &format!("127.0.0.1:{}", database.server().port())])
         .arg("--out")
         .arg(out);
-    Ok(tokio::task::spawn_blocking(move || command.output()).await??)
+    command
+}
+
+async fn done(mut drill: std::process::Command) -> Result<Output> {
+    Ok(tokio::task::spawn_blocking(move || drill.output()).await??)
+}
+
+/// Whether a drill has cut anything off.
+fn is_cut() -> Result<bool> {
+    let tables = std::process::Command::new("nft")
+        .args(["list", "tables"])
+        .output()?;
+    Ok(String::from_utf8_lossy(&tables.stdout).contains("inet holdfast_drill\n"))
+}
+
+/// Somebody who has seen enough presses Ctrl-C while the leader is cut off.
+async fn interrupted(mut drill: std::process::Command) -> Result<()> {
+    let mut drill = drill
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()?;
+    wait::until("the leader to be cut off", PATIENCE, || async {
+        ensure!(is_cut()?, "it is not");
+        Ok(())
+    })
+    .await?;
+    let asked = std::process::Command::new("kill")
+        .args(["-INT", &drill.id().to_string()])
+        .status()?;
+    ensure!(asked.success(), "{asked}");
+    wait::until("the drill to end", PATIENCE, || {
+        let ended = drill.try_wait();
+        async { ended?.context("it goes on") }
+    })
+    .await?;
+    ensure!(!is_cut()?, "it left its cut behind");
+    let said = drill.wait_with_output()?;
+    let complained = String::from_utf8_lossy(&said.stderr);
+    ensure!(
+        said.status.code() == Some(1) && complained.contains("a partition, if there was one, is removed"),
+        "{}: {complained}",
+        said.status
+    );
+    Ok(())
 }
 
 fn may_cut() -> bool {
@@ -60,7 +103,7 @@ async fn a_partition_is_measured_and_leaves_nothing_behind_or_says_what_it_lacks
     let may = may_cut();
     if may {
         let [first, second] = pair.plans;
-        pair.plans = [first.as_user(NOBODY_ELSE), second];
+        pair.plans = [first.as_user(NOBODY_ELSE), second.as_user(NOBODY_ELSE + 1)];
     }
     // The drill's own sink takes the place of the site's.
     let sinks = pair.load.site.sink.ports();
@@ -71,7 +114,7 @@ async fn a_partition_is_measured_and_leaves_nothing_behind_or_says_what_it_lacks
     own.stop().await;
     let [mut first, second] = pair.start().await?;
     pair.could_lead(1).await?;
-    let done = drill(&pair, &sinks, &database, &out).await?;
+    let done = done(drill(&pair, &sinks, &database, &out)).await?;
     let (said, complained) = (
         String::from_utf8_lossy(&done.stdout).into_owned(),
         String::from_utf8_lossy(&done.stderr).into_owned(),
@@ -98,12 +141,17 @@ async fn a_partition_is_measured_and_leaves_nothing_behind_or_says_what_it_lacks
     // It lost the lease by its deadline, as one that is cut off does; it was not told to go.
     let ended = first.wait_exit(PATIENCE).await?;
     ensure!(ended.code() == Some(75), "it ended with {ended}: {}", pair.said());
-    let tables = std::process::Command::new("nft")
-        .args(["list", "tables"])
-        .output()?;
-    ensure!(
-        !String::from_utf8_lossy(&tables.stdout).contains("holdfast_drill"),
-        "{tables:?}"
-    );
-    stop(second).await
+    ensure!(!is_cut()?, "it left its cut behind");
+    let first = pair.plans[0].start().await?;
+    pair.could_lead(0).await?;
+    interrupted(drill(&pair, &sinks, &database, &out)).await?;
+    // How long it was cut off decides whether it still leads. It goes on, or it has ended as one that was fenced.
+    wait::until("somebody to lead", PATIENCE, || async {
+        let status = first.get("/cluster/status").await?;
+        ensure!(status["lease_held"] == true, "{status}");
+        Ok(())
+    })
+    .await?;
+    drop(second);
+    stop(first).await
 }

@@ -145,6 +145,27 @@ async fn a_node_that_starts_before_its_database_waits_for_it() -> Result<()> {
         Ok(())
     })
     .await?;
+    // It can be asked, and says so.
+    let api = load.site.plan.api();
+    for (path, status, words) in [
+        ("/health", 200, "ok"),
+        ("/ready", 503, "this node waits for its database"),
+        ("/ready/leader", 503, "this node waits for its database"),
+        (
+            "/api/v1/connections",
+            503,
+            "/api/v1/connections cannot be answered yet",
+        ),
+        ("/nothing", 503, "this node waits for its database"),
+    ] {
+        let answer = tests::http::get(api, path).await?;
+        ensure!(
+            answer.status == status && answer.body.contains(words),
+            "{path}: {} {}",
+            answer.status,
+            answer.body
+        );
+    }
     tokio::task::block_in_place(|| server.start_again());
     node.wait_ready().await?;
     ensure!(

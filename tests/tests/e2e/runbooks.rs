@@ -14,7 +14,7 @@ use tests::node::{Node, Plan};
 use tests::repository::Repository;
 use tests::runbook::{self, Step, What};
 use tests::wait::{self, PATIENCE};
-use tests::{binary, http, ports};
+use tests::{binary, http, machine, ports};
 
 use super::cluster::NAMES;
 use crate::house;
@@ -47,7 +47,13 @@ enum On {
     ItsOwn,
     /// One of its own, with the tables on a small disk.
     SmallDisk,
+    /// One of its own, which archives its log.
+    Archived,
 }
+
+/// A folder beside that of the data; the server runs in the latter.
+const ARCHIVE: &str =
+    "archive_mode = on\narchive_command = 'test ! -f ../archive/%f && cp %p ../archive/%f'\n";
 
 /// A cluster that a runbook is run against, and all that may happen to it.
 struct World {
@@ -70,7 +76,8 @@ impl World {
     async fn new(on: On) -> Result<World> {
         let server: &'static Server = if on != On::Shared {
             // Ended by its watchdog when this process ends.
-            Box::leak(Box::new(tokio::task::block_in_place(|| Server::start(""))))
+            let settings = if on == On::Archived { ARCHIVE } else { "" };
+            Box::leak(Box::new(tokio::task::block_in_place(|| Server::start(settings))))
         } else {
             pgtest::server()
         };
@@ -106,7 +113,14 @@ impl World {
             ("HOLDFAST_ENV", "dev".to_owned()),
             ("OUT", "OB_ACME_ADT".to_owned()),
             ("LOOK", ports::free().to_string()),
+            ("PGDATA", server.folder().join("data").display().to_string()),
+            ("ARCHIVE", server.folder().join("archive").display().to_string()),
         ]);
+        let archive = server.folder().join("archive");
+        if on == On::Archived {
+            std::fs::create_dir(&archive)?;
+            server.give(&archive);
+        }
         let mut world = World {
             repository,
             servers: vec![server],
@@ -297,6 +311,8 @@ impl World {
                 self.variables.insert("DB2", self.elsewhere(&standby));
                 self.servers.push(Box::leak(Box::new(standby)));
             }
+            "the database server is stopped" => tokio::task::block_in_place(|| server.crash()),
+            "the database server is started" => tokio::task::block_in_place(|| server.start_again()),
             "the primary of the database is lost" => tokio::task::block_in_place(|| server.crash()),
             "the address of the database moves to the standby" => {
                 let standby = *self.servers.get(1).context("it has one")?;
@@ -398,7 +414,7 @@ impl World {
         let child = command
             .args(["-c", &script])
             .current_dir(self.repository.beside(""))
-            .env("PATH", path())
+            .env("PATH", machine::path())
             .env("NO_COLOR", "1")
             .env("PGCONNECT_TIMEOUT", "5")
             .stdin(Stdio::null())
@@ -475,57 +491,12 @@ impl Drop for World {
     }
 }
 
-/// Where PostgreSQL's own programs may lie beside `PATH`.
-fn servers_programs() -> String {
-    let bindir = Command::new("pg_config").arg("--bindir").output();
-    let bindir = bindir.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    let versions = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut found: Vec<String> = versions
-        .map(|entry| entry.path().join("bin").display().to_string())
-        .collect();
-    found.sort();
-    found.reverse();
-    found.extend(bindir.ok().filter(|bindir| !bindir.is_empty()));
-    found.into_iter().map(|folder| format!(":{folder}")).collect()
-}
-
-/// Whether this user may mount a file system in memory.
-fn may_mount() -> bool {
-    let Ok(folder) = tempfile::tempdir() else {
-        return false;
-    };
-    let mut mount = Command::new("mount");
-    let mounted = mount
-        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
-        .arg(folder.path());
-    let mounted = mounted.stderr(Stdio::null()).status();
-    let mounted = mounted.is_ok_and(|status| status.success());
-    if mounted {
-        let _ = Command::new("umount").arg("-l").arg(folder.path()).status();
-    }
-    mounted
-}
-
-/// Where blocks find programs.
-fn path() -> String {
-    let ours = binary::path().parent().map(|folder| folder.display().to_string());
-    let others = std::env::var("PATH").unwrap_or_default();
-    format!(
-        "{}:{others}:/usr/sbin:/sbin{}",
-        ours.unwrap_or_default(),
-        servers_programs()
-    )
-}
-
 /// Why a runbook cannot be followed here.
 fn hindered(steps: &[Step], on: On) -> Option<String> {
-    if on == On::SmallDisk && !may_mount() {
+    if on == On::SmallDisk && !machine::may_mount() {
         return Some("this user may not mount a small disk".to_owned());
     }
-    let path = path();
+    let path = machine::path();
     let uses = |program: &str| {
         let word = format!("{program} -");
         steps.iter().any(|step| match &step.what {
@@ -537,10 +508,18 @@ fn hindered(steps: &[Step], on: On) -> Option<String> {
         path.split(':')
             .any(|folder| std::path::Path::new(folder).join(program).is_file())
     };
-    ["curl", "ss", "psql", "pg_dump", "pg_restore", "haproxy"]
-        .into_iter()
-        .find(|program| uses(program) && !there(program))
-        .map(|program| format!("`{program}` is not installed here"))
+    [
+        "curl",
+        "ss",
+        "psql",
+        "pg_dump",
+        "pg_restore",
+        "pg_basebackup",
+        "haproxy",
+    ]
+    .into_iter()
+    .find(|program| uses(program) && !there(program))
+    .map(|program| format!("`{program}` is not installed here"))
 }
 
 fn steps(name: &str) -> Result<Vec<Step>> {
@@ -609,6 +588,7 @@ followed! {
     rolling_upgrade: "rolling-upgrade.md", Shared;
     rollback: "rollback.md", Shared;
     restore: "restore.md", Shared;
+    restore_with_wal: "restore-with-wal.md", Archived;
     rehearsals: "rehearsals.md", Shared;
 }
 

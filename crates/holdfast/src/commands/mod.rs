@@ -21,5 +21,6 @@ pub(crate) mod retention;
 pub(crate) mod send;
 pub(crate) mod serve;
 pub(crate) mod settings;
+pub(crate) mod skip;
 pub(crate) mod test;
 pub(crate) mod values;

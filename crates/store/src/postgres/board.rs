@@ -213,32 +213,35 @@ impl Board for PostgresBoard {
     }
 
     fn release(&mut self, term: Term, to: Option<&str>, hold: Duration, reason: &str) -> Result<(), Error> {
+        // One round trip: while it is under way nobody leads. The lease row comes first, as in a takeover.
+        let sql = format!(
+            "WITH released AS (
+                 UPDATE holdfast.lease SET released = true, renewals = renewals + 1, expires_at = 0, asked_by = NULL,
+                     asked_to = NULL, asked_at = NULL, handoff_to = $3, handoff_until = {now} + $4
+                 WHERE lease_group = 0 AND epoch = $1 AND term = $2 RETURNING 1
+             ), voided AS (
+                 UPDATE holdfast.shard SET term = $6, session = $6
+                 WHERE epoch = $1 AND term = $2 AND EXISTS (SELECT FROM released)
+             )
+             UPDATE holdfast.leadership SET ended_at = {now}, reason = $5
+             WHERE term = $2 AND EXISTS (SELECT FROM released)",
+            now = now!()
+        );
         let doing = database("releasing the lease");
         self.with(|link| {
-            link.transaction(|link| {
-                let sql = format!(
-                    "UPDATE holdfast.lease SET released = true, renewals = renewals + 1, expires_at = 0, asked_by = NULL,
-                         asked_to = NULL, asked_at = NULL, handoff_to = $3, handoff_until = {now} + $4
-                     WHERE lease_group = 0 AND epoch = $1 AND term = $2 RETURNING 1",
-                    now = now!()
-                );
-                let values = arguments!(term.epoch.0 as i32, term.id, to, micros(hold)).map_err(&doing)?;
-                let released = link.rows(sqlx_core::sql_str::AssertSqlSafe(sql), values).map_err(&doing)?;
-                if released.is_empty() {
-                    return Ok(());
-                }
-                lease::void(link, term)?;
-                let sql = format!(
-                    "UPDATE holdfast.leadership SET ended_at = {now}, reason = $2 WHERE term = $1",
-                    now = now!()
-                );
-                link.rows(
-                    sqlx_core::sql_str::AssertSqlSafe(sql),
-                    arguments!(term.id, reason).map_err(&doing)?,
-                )
-                .map_err(&doing)
+            let values = arguments!(
+                term.epoch.0 as i32,
+                term.id,
+                to,
+                micros(hold),
+                reason,
+                Uuid::nil()
+            );
+            let sql = sqlx_core::sql_str::AssertSqlSafe(sql);
+            values
+                .and_then(|values| link.rows(sql, values))
                 .map(drop)
-            })
+                .map_err(&doing)
         })
     }
 

@@ -31,6 +31,8 @@ const READER_PATIENCE: Duration = Duration::from_secs(60);
 /// to say so.
 const IDLE_UNASKED: Duration = Duration::from_secs(5);
 const PING_PATIENCE: Duration = Duration::from_secs(3);
+/// A writer's connection that lay idle may take so long to show that it is as good as a new one, which costs less.
+const PROOF_PATIENCE: Duration = Duration::from_millis(200);
 /// How long a small transaction of the writer may take beside its commits.
 const WRITER_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -223,6 +225,17 @@ impl Link {
             read_only: row.try_get(2)?,
             timeline: timeline.unsigned_abs(),
         })
+    }
+
+    /// Whether this writer's connection would be taken if it were made now: it leads to a primary, of no older timeline than
+    /// seen before, where a commit is durable. Spares a leader that takes over the making of a new one.
+    pub(super) fn is_as_good_as_new(&mut self, target: &Target) -> bool {
+        let usual = std::mem::replace(&mut self.patience, PROOF_PATIENCE);
+        let good = self.standing().is_ok_and(|standing| {
+            !standing.follows && !standing.read_only && target.is_newest(standing.timeline)
+        }) && durability::check(self, target, &target.name()).is_ok();
+        self.patience = usual;
+        good && self.is_whole()
     }
 
     /// Whether the server still answers; asked only of a connection that lay idle for a while, since a

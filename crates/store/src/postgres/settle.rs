@@ -33,6 +33,50 @@ pub(super) enum Settled {
     GivenUp(String),
 }
 
+/// A row that is certain to have been written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Landmark {
+    pub(super) segment: u32,
+    pub(super) table: &'static str,
+    pub(super) row: i64,
+}
+
+impl Landmark {
+    /// Whether this database has it. If not, it is an older copy of the one that was written to, or a standby that had not
+    /// followed: what this process remembers is not what it has.
+    pub(super) fn is_there(&self, link: &mut Link) -> Result<bool, Error> {
+        let doing = database("looking for what was written last");
+        let number = arguments!(self.segment as i32).map_err(&doing)?;
+        let known = link
+            .maybe_row(
+                "SELECT sealed_at IS NULL AND dropped_at IS NULL FROM holdfast.segment
+                 WHERE number = $1 AND opened_at IS NOT NULL",
+                number,
+            )
+            .map_err(&doing)?;
+        let there = match known {
+            None => false,
+            Some(row) if row.try_get(0).map_err(&doing)? => {
+                let sql = segment::text(
+                    &format!("SELECT EXISTS (SELECT FROM {{s}}{} WHERE id = $1)", self.table),
+                    self.segment,
+                );
+                let sought = link.row(sql, arguments!(self.row).map_err(&doing)?);
+                sought.and_then(|row| row.try_get(0)).map_err(&doing)?
+            }
+            // A full segment may lose rows by rule.
+            Some(_) => true,
+        };
+        if !there {
+            tracing::error!(
+                "the database does not have what this node wrote last: it is an older copy, or a standby that had not \
+                 followed. This node stops; started again it goes on with what the database has"
+            );
+        }
+        Ok(there)
+    }
+}
+
 impl Writer {
     /// Looks until it is known. Meanwhile other calls are told that nothing can be written.
     pub(super) fn settle(
@@ -105,6 +149,13 @@ impl Writer {
         };
         if let Some(warning) = warning {
             return Err(Error::Refused(warning));
+        }
+        if ours
+            && !written
+            && let Some(last) = &self.last
+            && !last.is_there(&mut link)?
+        {
+            return Ok(Settled::Fenced);
         }
         self.link = Some(link);
         if ours {

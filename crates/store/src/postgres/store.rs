@@ -278,6 +278,18 @@ impl Store for PostgresStore {
             .await
     }
 
+    async fn rehearse(&self) -> Result<(), Error> {
+        let place = self.shared.target.name();
+        let small = move |link: &mut Link| {
+            migrate::check(link, &place)?;
+            control::names(link)?;
+            control::desired(link).map(drop)
+        };
+        // In this order, so that the connection that is lent next has done all of it.
+        self.view(|view| view.rehearse()).await?;
+        self.read(small).await
+    }
+
     async fn schema(&self) -> Result<Schema, Error> {
         self.read(migrate::schema).await
     }

@@ -139,6 +139,11 @@ impl Target {
         }
     }
 
+    /// Whether no newer timeline than this one was seen.
+    pub(super) fn is_newest(&self, timeline: u32) -> bool {
+        timeline >= self.seen.timeline.load(Ordering::Relaxed)
+    }
+
     fn accept<T>(&self, index: usize, reached: Reached<T>) -> Result<T, Error> {
         let known = self.seen.timeline.fetch_max(reached.timeline, Ordering::Relaxed);
         if reached.timeline < known {

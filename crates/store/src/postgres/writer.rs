@@ -22,7 +22,7 @@ use super::keeper::Task;
 use super::lease::{self, Lead};
 use super::link::{Link, Purpose, arguments, session_name};
 use super::notice::Warnings;
-use super::settle::Settled;
+use super::settle::{Landmark, Settled};
 use super::store::Shared;
 use super::{control, segment};
 use crate::desk::{Answers, Command, Gathering, Job};
@@ -61,6 +61,8 @@ pub(super) struct Writer {
     /// Whether the shard's row bears `lead`'s session, as far as this connection knows.
     pub(super) claimed: bool,
     pub(super) next_number: u64,
+    /// What this leadership wrote last, which the database has to have.
+    pub(super) last: Option<Landmark>,
     open: Option<Open>,
     warnings: Option<Warnings>,
     /// Why the last attempt to connect failed, and until when that is the answer.
@@ -93,6 +95,7 @@ impl Writer {
             lead: None,
             claimed: false,
             next_number: 1,
+            last: None,
             open: None,
             warnings: None,
             away: None,
@@ -178,6 +181,7 @@ impl Writer {
         self.lead = Some(lead);
         self.claimed = true;
         self.next_number = 1;
+        self.last = None;
         self.find_open()?;
         let _ = self.keeper.send(Task::KeepHouse);
         Ok(lead.term)
@@ -191,10 +195,23 @@ impl Writer {
         });
         self.claimed = false;
         self.next_number = 1;
-        // A connection that lay idle for days may lead nowhere, or to a server that was replaced meanwhile.
-        self.link = None;
+        self.last = None;
         self.away = None;
+        // A connection that lay idle for days may lead nowhere, or to a server that was replaced meanwhile. It is used if
+        // it shows that it does not, and the shard's row there bears the term; a new one takes as long as all the rest.
+        let target = &self.shared.target;
+        if !self
+            .link
+            .as_mut()
+            .is_some_and(|link| link.is_as_good_as_new(target))
+        {
+            self.link = None;
+        }
         let mut ready = self.ready();
+        if ready.is_err() {
+            self.link = None;
+            ready = self.ready();
+        }
         for _ in 0..LEAD_RETRIES {
             if !matches!(ready, Err(CommitError::Unavailable(_))) {
                 break;
@@ -284,11 +301,19 @@ impl Writer {
         };
         if !self.claimed {
             lead.session = Uuid::new_v4();
+            let last = self.last;
             let link = self.connected().map_err(CommitError::Unavailable)?;
             match lease::claim(link, &lead) {
                 Ok(true) => {}
                 Ok(false) => return Err(CommitError::Fenced),
                 Err(error) => return Err(CommitError::Unavailable(self.no_longer(&error))),
+            }
+            if let Some(last) = last {
+                match last.is_there(link) {
+                    Ok(true) => {}
+                    Ok(false) => return Err(CommitError::Fenced),
+                    Err(error) => return Err(CommitError::Unavailable(explain(&error))),
+                }
             }
             self.lead = Some(lead);
             self.claimed = true;
@@ -401,6 +426,9 @@ impl Writer {
         // Numbers are not used again, whatever becomes of the rows.
         self.next_number = batch.next;
         self.append(&batch, commands)?;
+        if let Some(((table, row), segment)) = batch.landmark().zip(self.open_number()) {
+            self.last = Some(Landmark { segment, table, row });
+        }
         if let Some(open) = &mut self.open {
             open.rows += batch.tally.total();
             open.bytes += batch.bytes;

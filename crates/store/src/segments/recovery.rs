@@ -7,7 +7,10 @@ use model::{Disposition, MessageId, NameId, RowId, SendId};
 use super::source::{Arrival, Ended, Handled, Routed, Sent, Source};
 use super::view::View;
 use crate::Error;
-use crate::views::{KnownSend, OpenMessage};
+use crate::views::{KnownSend, MessageFilter, OpenMessage};
+
+/// So many messages serve for a rehearsal.
+const REHEARSED: usize = 3;
 
 /// A message with its newest disposition; `None` = no row says anything yet.
 pub(crate) type Stood = (i64, Option<Disposition>);
@@ -17,6 +20,23 @@ impl<S: Source> View<S> {
     pub(crate) fn open_messages(&mut self, after: i64, limit: usize) -> Result<Vec<OpenMessage>, Error> {
         let ids = self.open_ids(after, i64::MAX, limit)?;
         self.describe(&ids)
+    }
+
+    /// Asks of the newest messages what [`View::open_messages`] asks of open ones. Changes nothing, and finds nothing: what
+    /// is slow the first time has then been done once.
+    pub(crate) fn rehearse(&mut self) -> Result<(), Error> {
+        let newest = MessageFilter {
+            limit: REHEARSED,
+            ..MessageFilter::default()
+        };
+        let newest = self.messages(&newest)?.items;
+        let mut ids: Vec<i64> = newest.iter().map(|line| line.id.raw()).collect();
+        ids.sort_unstable();
+        if let (Some(first), Some(last)) = (ids.first(), ids.last()) {
+            self.open_ids(first - 1, *last, REHEARSED)?;
+            self.describe(&ids)?;
+        }
+        Ok(())
     }
 
     /// Numbers of open messages, `after < id <= upto`, in order, at most `limit`.

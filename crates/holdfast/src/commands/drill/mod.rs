@@ -20,6 +20,7 @@ use bench::sink::{self, Sink};
 use clap::ValueEnum;
 use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use partition::Partition;
 
@@ -138,26 +139,26 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
         )
         .into());
     }
+    let mut end = Ends::new()?;
     let sink = listen(&args.sink).await?;
     let sender = offer(&args)?;
     let pulse = Pulse::of(&sender);
     let watching = tokio::spawn(watch(Arc::clone(&pulse)));
     let mut rounds = Vec::new();
-    let outcome = async {
+    let drill = async {
         settle(&pulse).await?;
         for round in 0..args.rounds {
             out.remark(&format!("round {} of {}", round + 1, args.rounds));
-            let done = tokio::select! {
-                done = rehearse(&args, &nodes, &pulse) => done?,
-                // What the round put in the way is removed as its future is dropped.
-                _ = tokio::signal::ctrl_c() => bail!("interrupted; a partition, if there was one, is removed"),
-            };
-            rounds.push(done);
+            rounds.push(rehearse(&args, &nodes, &pulse).await?);
             settle(&pulse).await?;
         }
         anyhow::Ok(())
-    }
-    .await;
+    };
+    let outcome = tokio::select! {
+        outcome = drill => outcome,
+        // What a round put in the way is removed as its future is dropped.
+        () = end.asked() => bail!("interrupted; a partition, if there was one, is removed"),
+    };
     sender.stop();
     let sent = sender.finish().await;
     watching.abort();
@@ -307,6 +308,32 @@ async fn watch(pulse: Arc<Pulse>) {
     }
 }
 
+/// The signals that ask this command to end. They are waited for from before the first change on: without that the
+/// process would end at once, with the change in place.
+struct Ends {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Ends {
+    fn new() -> std::io::Result<Ends> {
+        Ok(Ends {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
 /// Steady load for a while.
 async fn settle(pulse: &Pulse) -> anyhow::Result<()> {
     let (before, begun) = (pulse.count(), Instant::now());
@@ -330,8 +357,8 @@ async fn rehearse(args: &Args, nodes: &Asked, pulse: &Pulse) -> anyhow::Result<R
     let (at, begun) = (pulse.begun.elapsed(), Instant::now());
     match args.what {
         What::Switchover => nodes.switch_over(&args.actor.name()).await?,
-        What::Crash => signal(&before, "KILL")?,
-        What::Stop => signal(&before, "STOP")?,
+        What::Crash => send_signal(&before, "KILL")?,
+        What::Stop => send_signal(&before, "STOP")?,
         What::Partition => cut = Some(Partition::cut(leader_here(&before)?, args.database.as_deref()).await?),
     }
     let to = loop {
@@ -407,7 +434,7 @@ fn leader_here(nodes: &Nodes) -> anyhow::Result<&api::wire::Node> {
 }
 
 /// Signals the leader's process, if it is on this machine.
-fn signal(nodes: &Nodes, name: &str) -> anyhow::Result<()> {
+fn send_signal(nodes: &Nodes, name: &str) -> anyhow::Result<()> {
     let leader = leader_here(nodes)?;
     let status = std::process::Command::new("kill")
         .arg(format!("-{name}"))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use engine::Node;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Serving;
@@ -12,22 +13,23 @@ use crate::output::Output;
 use crate::problems;
 
 pub(super) async fn run(serving: Serving, out: &Output) -> anyhow::Result<ExitCode> {
-    let store = serving.place.open().await?;
-    serving.enter_repository()?;
-    let about = serving.about();
-    let Serving {
-        settings,
-        project,
-        listener,
-        metrics,
-        ..
-    } = serving;
-    let drain = settings.drain();
-    let node = match Node::start(settings, project, store).await {
+    let (tell, why) = watch::channel(super::STARTING.to_owned());
+    let started = serving.meanwhile(why, async {
+        let store = serving.place.open(&tell).await?;
+        tell.send_replace("this node goes through what is open in its store".to_owned());
+        serving.enter_repository()?;
+        Ok(Node::start(serving.settings.clone(), serving.project.clone(), store).await)
+    });
+    let node = match started.await? {
         Ok(node) => node,
         Err(engine::StartError::Config(found)) => return Ok(problems::refuse(out, &found)),
         Err(error) => return Err(error.into()),
     };
+    let about = serving.about();
+    let drain = serving.settings.drain();
+    let Serving {
+        listener, metrics, ..
+    } = serving;
     tracing::info!(address = %listener.local_addr()?, "the API answers");
     let stop = CancellationToken::new();
     let seat = api::Seat::alone(about, Arc::clone(&node));

@@ -27,18 +27,23 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 pub(super) async fn run(serving: Serving) -> anyhow::Result<ExitCode> {
     // Makes the tables, and waits for a database that is away. A program that is too old for the store joins all the
     // same, so that the other nodes show it and why.
-    let (store, outdated) = match serving.place.open().await {
-        Ok(store) => (Some(store), None),
-        Err(error) => match error.downcast::<store::Error>() {
-            Ok(store::Error::Outdated(text)) => {
-                tracing::error!(reason = text, "this node cannot lead");
-                (None, Some(text))
-            }
-            Ok(error) => return Err(error.into()),
-            Err(error) => return Err(error),
-        },
-    };
-    let (cluster, orders) = join(&serving).await?;
+    let (tell, why) = watch::channel(super::STARTING.to_owned());
+    let joined = serving.meanwhile(why, async {
+        let (store, outdated) = match serving.place.open(&tell).await {
+            Ok(store) => (Some(store), None),
+            Err(error) => match error.downcast::<store::Error>() {
+                Ok(store::Error::Outdated(text)) => {
+                    tracing::error!(reason = text, "this node cannot lead");
+                    (None, Some(text))
+                }
+                Ok(error) => return Err(error.into()),
+                Err(error) => return Err(error),
+            },
+        };
+        let (cluster, orders) = join(&serving).await?;
+        Ok((store, outdated, cluster, orders))
+    });
+    let (store, outdated, cluster, orders) = joined.await?;
     serving.enter_repository()?;
     let about = serving.about();
     let Serving {
@@ -240,6 +245,9 @@ impl Life {
     fn watch_with(&mut self, store: Arc<dyn Store>) {
         self.seat
             .observe(Some(Observer::new(Arc::clone(&store), &self.project)));
+        let fresh = Arc::clone(&store);
+        // A courtesy to the next promotion; what fails here fails there, and says why.
+        tokio::spawn(async move { fresh.rehearse().await.ok() });
         self.store = Some(store);
         if self.failures == 0 {
             self.trouble = None;

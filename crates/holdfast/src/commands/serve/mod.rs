@@ -12,6 +12,7 @@ use anyhow::Context;
 use engine::Settings;
 use engine::settings::{self, Overrides};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::output::Output;
 use crate::problems;
@@ -96,6 +97,9 @@ pub(crate) async fn run(args: Args, out: &Output) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// What the API says before anything else is known.
+const STARTING: &str = "this node is starting: its store is not open yet";
+
 /// Everything that a node needs, loaded and checked.
 struct Serving {
     settings: Settings,
@@ -116,6 +120,18 @@ impl Serving {
                 self.config.display()
             )
         })
+    }
+
+    /// Does `work`, from which a node comes that can be asked; until then the API says `why` there is none.
+    async fn meanwhile<T>(
+        &self,
+        why: watch::Receiver<String>,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        tokio::select! {
+            done = work => done,
+            never = api::wait(&self.listener, why) => match never? {},
+        }
     }
 
     fn about(&self) -> api::About {

@@ -1,5 +1,6 @@
 //! What a standby looks at from time to time, so that trouble shows before a failover and not in it: whether its inbounds
-//! would get their ports, and whether this program still works with the store's schema.
+//! would get their ports, and whether this program still works with the store's schema. It also reads what a leadership
+//! begins with, so that it is at hand when it has to be quick.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,9 @@ pub(super) fn watch(
             if seat.occupant().is_none() {
                 if let Some(found) = schema(&seat).await {
                     tell.send_if_modified(|before| std::mem::replace(before, found.clone()) != found);
+                }
+                if let Some(observer) = seat.observer() {
+                    let _ = observer.rehearse().await; // what fails here fails at a promotion, and says why
                 }
                 let conflicts = conflicts(&cluster, &project).await;
                 cluster.remark(remark(&conflicts));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use engine::{Settings, settings};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::Args;
 use crate::output::Advice;
@@ -80,14 +81,14 @@ impl Place {
         })
     }
 
-    /// Opens it; waits for a database that is away.
-    pub(super) async fn open(&self) -> anyhow::Result<Arc<dyn store::Store>> {
-        open(self).await
+    /// Opens it; waits for a database that is away, and tells why.
+    pub(super) async fn open(&self, why: &watch::Sender<String>) -> anyhow::Result<Arc<dyn store::Store>> {
+        open(self, why).await
     }
 }
 
 /// Waits for as long as a database is away: after a power cut the node is often up before it. A signal ends the wait.
-async fn open(place: &Place) -> anyhow::Result<Arc<dyn store::Store>> {
+async fn open(place: &Place, why: &watch::Sender<String>) -> anyhow::Result<Arc<dyn store::Store>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut told = false;
     loop {
@@ -101,6 +102,7 @@ async fn open(place: &Place) -> anyhow::Result<Arc<dyn store::Store>> {
             Err(store::Error::Away(reason)) => reason,
             Err(error) => return Err(error.into()),
         };
+        why.send_replace(format!("this node waits for its database: {away}"));
         if !std::mem::replace(&mut told, true) {
             tracing::error!(
                 reason = away,

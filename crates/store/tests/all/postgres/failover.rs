@@ -7,7 +7,7 @@ use futures::future::{join, join_all};
 use model::MessageId;
 use pgtest::{Relay, Server};
 use store::postgres::Durability;
-use store::{Error, Store, Unit};
+use store::{CommitError, Error, Store, Unit};
 
 use super::support::{Led, holds_exactly, open, options, refused, until, write_on, written};
 use crate::support::block_on;
@@ -134,6 +134,51 @@ fn of_several_servers_the_newest_primary_is_used() {
             "2",
             "it leads on the new primary"
         );
+        other.store.close().await.unwrap();
+        led.store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_leader_does_not_go_on_where_the_database_has_forgotten_what_it_wrote() {
+    let first = Server::start("");
+    let database = first.database();
+    let second = first.standby("second");
+    first.wait_for_standby("second", "on");
+    let address = Relay::to(first.port());
+    block_on(async {
+        let led = Led::open(options(&address.url(&database), None)).await;
+        led.arrive(1, false).await;
+        // From here on nobody follows, and nobody is waited for.
+        first.reset("synchronous_standby_names", "");
+        second.crash();
+        led.arrive(2, false).await;
+        tokio::task::block_in_place(|| {
+            first.crash();
+            second.start_again();
+            second.promote();
+            address.switch(second.port());
+        });
+        let next = led.message(3, "next");
+        let unit = Unit::one(next);
+        let mut ended = None;
+        until("the leader finds out", async || {
+            let answer = led.store.submit(led.term, vec![unit.clone()]).await.remove(0);
+            if !matches!(answer, Err(CommitError::Unavailable(_))) {
+                ended = Some(answer);
+            }
+            ended.is_some()
+        })
+        .await;
+        assert!(matches!(ended, Some(Err(CommitError::Fenced))), "{ended:?}");
+        let count = second.sql(database.name(), "SELECT count(*) FROM holdfast.s000001_message");
+        assert_eq!(count, "1", "what it remembered was not added to");
+        // Whoever begins anew goes on with what is there.
+        let mut again = options(&address.url(&database), None);
+        again.node = "another".to_owned();
+        let other = Led::open(again).await;
+        other.arrive(4, false).await;
+        assert_eq!(other.store.census().await.unwrap().messages, 2);
         other.store.close().await.unwrap();
         led.store.close().await.unwrap();
     });
