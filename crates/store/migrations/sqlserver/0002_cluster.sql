@@ -14,6 +14,7 @@ ALTER TABLE holdfast.lease ADD
     asked_at      bigint        NULL,
     asked_to      nvarchar(128) COLLATE Latin1_General_BIN2 NULL;
 
+GO
 -- Taking it is an update of this row, never an insert.
 INSERT INTO holdfast.lease (lease_group, epoch, term, node, acquired_at, released)
 VALUES (0, 0, '00000000-0000-0000-0000-000000000000', N'', 0, 1);

@@ -43,5 +43,5 @@ pub use options::{Durability, Options};
 type Target = crate::server::target::Target<sqlx_postgres::PgConnectOptions>;
 
 /// The store in a PostgreSQL database.
-#[expect(private_interfaces, reason = "a connection is this backend's business")]
+
 pub type PostgresStore = crate::server::ServerStore<link::Link>;

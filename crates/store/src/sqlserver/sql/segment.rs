@@ -83,7 +83,7 @@ pub(crate) const PROVE: &str = "IF NOT EXISTS (SELECT 1 FROM holdfast.lease WITH
 /// bodies go, with what stays of them.
 pub(crate) const REMAINDER: &str = "CREATE TABLE #stays (id bigint NOT NULL PRIMARY KEY);
  CREATE TABLE #letter (id bigint NOT NULL PRIMARY KEY);
- CREATE TABLE #bare (id bigint NOT NULL PRIMARY KEY, remnant bigint NULL)";
+ CREATE TABLE #bare (id bigint NOT NULL PRIMARY KEY, remnant varbinary(8) NULL)";
 
 pub(crate) const STAYS: &str = "INSERT INTO #stays (id) SELECT a.n FROM OPENJSON(@P1) WITH (n bigint '$') AS a
  WHERE NOT EXISTS (SELECT 1 FROM #stays AS k WHERE k.id = a.n)";
@@ -94,20 +94,21 @@ pub(crate) const LETTERS_STAY: &str = "INSERT INTO #letter (id) SELECT a.n FROM 
 pub(crate) const OWN_LETTERS_STAY: &str = "INSERT INTO #letter (id) SELECT d.id FROM {s}dead_letter AS d
  WHERE d.message IN (SELECT k.id FROM #stays AS k) AND d.id NOT IN (SELECT l.id FROM #letter AS l)";
 
+/// What stays of them lies, eight bytes each, in `@P2`.
 pub(crate) const BARE: &str = "INSERT INTO #bare (id, remnant)
- SELECT id, remnant FROM OPENJSON(@P1) WITH (id bigint '$[0]', remnant bigint '$[1]')";
+ SELECT id, SUBSTRING(@P2, place, 8) FROM OPENJSON(@P1) WITH (id bigint '$[0]', place int '$[1]')";
 
 /// Messages' bodies: how long they are, as stored, and how they begin.
 pub(crate) const BODY_SIZES: &str = "SELECT m.id, m.enc, CAST(DATALENGTH(m.body) AS bigint), SUBSTRING(m.body, 1, 18)
  FROM OPENJSON(@P1) WITH (n bigint '$') AS a JOIN {s}message AS m ON m.id = a.n";
 
-/// What is copied into the tables {n} of a segment made anew. `b.id` is there where a body has to go; what stays of
-/// a message's own body is its length, eight bytes with the least significant first.
+/// What is copied into the tables {n} of a segment made anew. `b.id` is there where a body has to go, and
+/// `b.remnant` is what stays of a message's own body.
 pub(crate) const COPIES: [&str; 11] = [
     "INSERT INTO {n}message (id, inbound, received_at, at, control_id, kind, source, parent, keys, enc, body)
  SELECT o.id, o.inbound, o.received_at, o.at, o.control_id, o.kind, o.source, o.parent,
      CASE WHEN b.id IS NULL THEN o.keys END, CASE WHEN b.id IS NULL THEN o.enc ELSE 2 END,
-     CASE WHEN b.id IS NULL THEN o.body ELSE CAST(REVERSE(CAST(b.remnant AS binary(8))) AS varbinary(8)) END
+     CASE WHEN b.id IS NULL THEN o.body ELSE b.remnant END
  FROM {s}message AS o LEFT JOIN #bare AS b ON b.id = o.id WHERE o.id IN (SELECT k.id FROM #stays AS k)",
     "INSERT INTO {n}routed (id, message, at, handlers) SELECT o.id, o.message, o.at, o.handlers
  FROM {s}routed AS o WHERE o.message IN (SELECT k.id FROM #stays AS k)",

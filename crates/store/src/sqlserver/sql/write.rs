@@ -80,7 +80,7 @@ pub(crate) const TAKE_AND_PROBE: &str = "BEGIN TRANSACTION;
  UPDATE holdfast.shard SET session = @P3 WHERE shard = 0 AND epoch = @P1 AND term = @P2;
  SET @own = @@ROWCOUNT;
  DECLARE @found int;
- SELECT @found = COUNT(*) FROM {s}{table} WITH (READCOMMITTEDLOCK) WHERE {column} = @P4;
+ SELECT @found = COUNT(*) FROM {s}{table} WITH (READCOMMITTEDLOCK) WHERE id = @P4;
  COMMIT TRANSACTION;
  SELECT @own, @found";
 
