@@ -6,8 +6,8 @@ use sqlx_postgres::{PgArguments, PgRow};
 
 use super::fault;
 use super::link::Link;
-use super::options::Durability;
-use super::target::Target;
+use crate::server::target::Durability;
+use super::Target;
 use crate::Error;
 
 const VERSION_MIN: i32 = 130_000;
