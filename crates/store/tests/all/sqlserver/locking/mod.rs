@@ -1,6 +1,6 @@
 //! The claim and the fence under SQL Server's own locks and versions: every order of the statements of a leader, of
 //! its lost connection, of its retention and of another node's takeover is walked, with READ_COMMITTED_SNAPSHOT off and
-//! on. The hints are those of the backend's statements. Each of the rules that the store stands on is taken away in
+//! on. The hints and their order are read from the backend's statements. Each of the rules that the store stands on is taken away in
 //! turn, and has to be missed.
 //!
 //! It is a model: it shows that the design holds under the semantics that Microsoft documents, as `rows.rs` states
@@ -12,22 +12,47 @@ mod walk;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-use rows::Hints;
+use super::statements::source::constant;
+use rows::{Hints, Mode, Until};
 use sessions::Rules;
 use walk::Walk;
 
-/// What the backend does.
+/// Where a text stands in a statement.
+fn place(sql: &str, what: &str) -> usize {
+    sql.find(what)
+        .unwrap_or_else(|| panic!("`{what}` is not in it any more: {sql}"))
+}
+
+/// The part of a statement from a text on.
+fn from<'s>(sql: &'s str, what: &str) -> &'s str {
+    &sql[place(sql, what)..]
+}
+
+/// What the backend does, read from its statements.
 fn shipped(rcsi: bool) -> Rules {
+    let claim = constant("APPEND_BEGIN");
+    let look = constant("TAKE_AND_PROBE");
+    let lease_first = ["ACQUIRE_ALONE", "ACQUIRE", "RELEASE_ALONE", "RELEASE"].map(|name| {
+        let sql = constant(name);
+        place(&sql, "UPDATE holdfast.lease") < place(&sql, "UPDATE holdfast.shard")
+    });
+    // The claim, and all that it covers, are one transaction; so are the look and what makes it final.
+    for sql in [&claim, &look] {
+        assert!(sql.trim_start().starts_with("BEGIN TRANSACTION"), "{sql}");
+    }
+    assert!(place(&claim, "holdfast.shard") < place(&claim, "IF @own = 1"));
+    assert!(constant("APPEND_END").contains("COMMIT TRANSACTION"));
     Rules {
         rcsi,
-        claim: Hints::of("WITH (UPDLOCK, ROWLOCK, READPAST)"),
-        decide: Hints::of("WITH (UPDLOCK, ROWLOCK)"),
-        fence: Hints::of("WITH (REPEATABLEREAD)"),
-        decides: true,
-        takes: true,
-        compares_sessions: true,
-        xact_abort: true,
-        one_order: true,
+        claim: Hints::of(from(&claim, "FROM holdfast.shard")),
+        decide: Hints::of(from(&constant("HOLDS"), "FROM holdfast.shard")),
+        fence: Hints::of(from(&constant("PROVE"), "FROM holdfast.lease")),
+        probe: Hints::of(from(&look, "FROM {s}{table}")),
+        decides: true, // the writer's, for every server
+        takes: place(&look, "UPDATE holdfast.shard") < place(&look, "FROM {s}{table}"),
+        compares_sessions: claim.contains("session = @P3"),
+        xact_abort: constant("SESSION").contains("SET XACT_ABORT ON"),
+        one_order: lease_first == [true; 4],
     }
 }
 
@@ -60,6 +85,21 @@ fn walk(rules: Rules) -> Found {
 fn say(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+#[test]
+fn the_statements_ask_for_the_locks_that_the_design_stands_on() {
+    let rules = shipped(true);
+    assert_eq!(rules.claim.lock(true), Some((Mode::U, Until::End)));
+    assert!(rules.claim.readpast && rules.claim.rowlock && !rules.decide.readpast);
+    assert_eq!(rules.decide.lock(true), Some((Mode::U, Until::End)));
+    assert_eq!(rules.fence.lock(true), Some((Mode::S, Until::End)));
+    assert!(rules.takes && rules.compares_sessions && rules.xact_abort && rules.one_order);
+    // Whatever else claims the shard's row does so as a handoff does.
+    for name in ["OPEN_SEGMENT", "SET_DESIRED"] {
+        let hints = Hints::of(from(&constant(name), "FROM holdfast.shard"));
+        assert_eq!(hints.lock(true), Some((Mode::U, Until::End)), "{name}");
+    }
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub(super) struct Rules {
     pub(super) decide: Hints,
     /// How retention reads the lease row before it commits.
     pub(super) fence: Hints,
+    /// How a message is looked for.
+    pub(super) probe: Hints,
     /// A claim that found no row asks again, waiting, before it believes that another leads.
     pub(super) decides: bool,
     /// Who looks for a commit without an answer takes the shard's row first.
@@ -184,7 +186,7 @@ impl Session {
                 }
                 _ => Went::Waits(Key::Shard, Mode::X),
             },
-            1 => match rows.read(me, Key::Message(number), Hints::default()) {
+            1 => match rows.read(me, Key::Message(number), rules.probe) {
                 Met::Row(halves) => {
                     self.found = Some(halves.epoch == 2);
                     self.go(2)
