@@ -1,19 +1,20 @@
 -- Several nodes and one leader. Instants are the database's own, in microseconds since 1970: no node's clock
 -- decides anything.
 
-ALTER TABLE holdfast.lease ADD
-    renewals      bigint        NOT NULL DEFAULT 0, -- grows with every change: whoever watches sees that it lives
-    renewed_at    bigint        NOT NULL DEFAULT 0,
-    expires_at    bigint        NOT NULL DEFAULT 0, -- 0: not kept by renewing (one node alone)
-    ttl           bigint        NOT NULL DEFAULT 0, -- microseconds from a renewal to expires_at
-    fingerprint   nvarchar(200) COLLATE Latin1_General_BIN2 NULL, -- the configuration that was led with last
-    approved      nvarchar(200) COLLATE Latin1_General_BIN2 NULL, -- another one that may lead next
-    handoff_to    nvarchar(128) COLLATE Latin1_General_BIN2 NULL, -- until handoff_until nobody else may take it
-    handoff_until bigint        NOT NULL DEFAULT 0,
-    asked_by      nvarchar(400) NULL,               -- who wants another leader, since when, and which one
-    asked_at      bigint        NULL,
-    asked_to      nvarchar(128) COLLATE Latin1_General_BIN2 NULL;
-
+ALTER TABLE holdfast.lease ADD renewals bigint NOT NULL DEFAULT 0; -- grows with every change: whoever watches sees that it lives
+ALTER TABLE holdfast.lease ADD renewed_at bigint NOT NULL DEFAULT 0;
+ALTER TABLE holdfast.lease ADD expires_at bigint NOT NULL DEFAULT 0; -- 0: not kept by renewing (one node alone)
+ALTER TABLE holdfast.lease ADD ttl bigint NOT NULL DEFAULT 0; -- microseconds from a renewal to expires_at
+-- The configuration that was led with last, and another one that may lead next.
+ALTER TABLE holdfast.lease ADD fingerprint nvarchar(200) COLLATE Latin1_General_BIN2 NULL;
+ALTER TABLE holdfast.lease ADD approved nvarchar(200) COLLATE Latin1_General_BIN2 NULL;
+-- Until handoff_until nobody else may take it.
+ALTER TABLE holdfast.lease ADD handoff_to nvarchar(128) COLLATE Latin1_General_BIN2 NULL;
+ALTER TABLE holdfast.lease ADD handoff_until bigint NOT NULL DEFAULT 0;
+-- Who wants another leader, since when, and which one.
+ALTER TABLE holdfast.lease ADD asked_by nvarchar(400) NULL;
+ALTER TABLE holdfast.lease ADD asked_at bigint NULL;
+ALTER TABLE holdfast.lease ADD asked_to nvarchar(128) COLLATE Latin1_General_BIN2 NULL;
 GO
 -- Taking it is an update of this row, never an insert.
 INSERT INTO holdfast.lease (lease_group, epoch, term, node, acquired_at, released)

@@ -15,7 +15,7 @@ CREATE TABLE {s}message (
     kind        nvarchar(max)  COLLATE Latin1_General_BIN2 NULL,
     source      nvarchar(max)  NULL,
     parent      bigint         NULL,
-    keys        nvarchar(max)  COLLATE Latin1_General_BIN2 NULL, -- search keys, name=value, U+001F between them
+    keys        nvarchar(max)  COLLATE Latin1_General_BIN2 NULL, -- search keys, name=value, U+007F between them
     enc         smallint       NOT NULL DEFAULT 0,
     body        varbinary(max) NOT NULL,
     CHECK (parent < id)
@@ -118,8 +118,8 @@ CREATE TABLE {s}event (
 );
 CREATE INDEX event_message ON {s}event (message);
 
--- What messages are found by, one row each: search keys, and behind a control character the beginnings of the control
--- ids and of the types. Filled, in its order, when the segment is sealed.
+-- What messages are found by, one row each: search keys, and behind # and @ the beginnings of the control ids
+-- and of the types. Filled, in its order, when the segment is sealed.
 CREATE TABLE {s}key (
     entry   nvarchar(170) COLLATE Latin1_General_BIN2 NOT NULL,
     message bigint        NOT NULL

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::lease::of_lead;
 use super::segment;
 use super::sql;
+use super::text;
 use super::value::Value;
 use crate::server::Lead;
 use crate::server::batch::{Batch, GROUPS, Present};
@@ -16,6 +17,18 @@ const CHOICES: usize = 1 << (GROUPS + 1);
 
 /// Values a batch has before those of its groups: the claim and the time of the commit.
 const VALUES_BEFORE: usize = 4;
+
+/// The texts of rows, in braces in the statements.
+const TEXTS: [&str; 8] = [
+    "control_id",
+    "kind",
+    "source",
+    "keys",
+    "partition_key",
+    "reason",
+    "actor",
+    "detail",
+];
 
 /// The statements of one segment: one constant text for each choice of groups, made when first needed.
 /// A small commit then touches only the tables that it has rows for.
@@ -53,6 +66,7 @@ impl Statements {
                 }
             }
             template.push_str(sql::APPEND_END);
+            let template = text::statement(&template, &TEXTS, stand_in);
             Arc::from(segment::text(&template, number))
         };
         Arc::clone(self.texts[present].get_or_insert_with(make))
@@ -73,29 +87,32 @@ pub(super) fn statement<'b>(
     let mut values: Vec<Value<'b>> = of_lead(lead).into();
     values.push(Value::Big(batch.at.0));
     for group in (0..=PUT_BACK).filter(|group| present & (1 << group) != 0) {
-        add_group(batch, group, &mut values);
+        add_group(batch, group, &mut values, stand_in);
     }
     (statements.text(present, stand_in), values)
 }
 
 /// Rows as a JSON array of arrays.
-struct Rows(String);
+struct Rows {
+    json: String,
+    stand_in: bool,
+}
 
 impl Rows {
-    fn new(count: usize) -> Rows {
-        let mut text = String::with_capacity(count * 96 + 2);
-        text.push('[');
-        Rows(text)
+    fn new(count: usize, stand_in: bool) -> Rows {
+        let mut json = String::with_capacity(count * 96 + 2);
+        json.push('[');
+        Rows { json, stand_in }
     }
 
     fn begin(&mut self) -> &mut Rows {
-        self.0.push_str(if self.0.len() > 1 { ",[" } else { "[" });
+        self.json.push_str(if self.json.len() > 1 { ",[" } else { "[" });
         self
     }
 
     fn number(&mut self, number: impl Into<i64>) -> &mut Rows {
         self.separate();
-        self.0.push_str(&number.into().to_string());
+        self.json.push_str(&number.into().to_string());
         self
     }
 
@@ -108,23 +125,14 @@ impl Rows {
 
     fn null(&mut self) -> &mut Rows {
         self.separate();
-        self.0.push_str("null");
+        self.json.push_str("null");
         self
     }
 
     fn text(&mut self, text: Option<&str>) -> &mut Rows {
         let Some(text) = text else { return self.null() };
         self.separate();
-        self.0.push('"');
-        for each in text.chars() {
-            match each {
-                '"' => self.0.push_str("\\\""),
-                '\\' => self.0.push_str("\\\\"),
-                each if each < ' ' => self.0.push_str(&format!("\\u{:04x}", u32::from(each))),
-                each => self.0.push(each),
-            }
-        }
-        self.0.push('"');
+        text::write(&mut self.json, text, self.stand_in);
         self
     }
 
@@ -139,31 +147,31 @@ impl Rows {
     }
 
     fn separate(&mut self) {
-        if !self.0.ends_with('[') {
-            self.0.push(',');
+        if !self.json.ends_with('[') {
+            self.json.push(',');
         }
     }
 
     fn end(&mut self) {
-        self.0.push(']');
+        self.json.push(']');
     }
 
     fn finish<'b>(mut self) -> Value<'b> {
-        self.0.push(']');
-        Value::from(self.0)
+        self.json.push(']');
+        Value::from(self.json)
     }
 }
 
 /// The values of a group, in the order of its text.
-fn add_group<'b>(batch: &'b Batch<'_>, group: usize, values: &mut Vec<Value<'b>>) {
+fn add_group<'b>(batch: &'b Batch<'_>, group: usize, values: &mut Vec<Value<'b>>, stand_in: bool) {
     match group {
-        0 => add_messages(batch, values),
-        1 => add_routed(batch, values),
-        2 => add_sends(batch, values),
-        3 => add_outcomes(batch, values),
+        0 => add_messages(batch, values, stand_in),
+        1 => add_routed(batch, values, stand_in),
+        2 => add_sends(batch, values, stand_in),
+        3 => add_outcomes(batch, values, stand_in),
         4 => {
             let of = &batch.dispositions;
-            let mut rows = Rows::new(of.id.len());
+            let mut rows = Rows::new(of.id.len(), stand_in);
             for row in 0..of.id.len() {
                 rows.begin()
                     .number(of.message[row])
@@ -173,10 +181,10 @@ fn add_group<'b>(batch: &'b Batch<'_>, group: usize, values: &mut Vec<Value<'b>>
             }
             values.push(rows.finish());
         }
-        5 => add_exceptions(batch, values),
+        5 => add_exceptions(batch, values, stand_in),
         _ => {
             let of = &batch.dispositions;
-            let mut rows = Rows::new(1);
+            let mut rows = Rows::new(1, stand_in);
             for row in (0..of.id.len()).filter(|row| of.disposition[*row] == 0) {
                 rows.begin().number(of.message[row]).number(of.id[row]).end();
             }
@@ -185,10 +193,10 @@ fn add_group<'b>(batch: &'b Batch<'_>, group: usize, values: &mut Vec<Value<'b>>
     }
 }
 
-fn add_messages<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>) {
+fn add_messages<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>, stand_in: bool) {
     let of = &batch.messages;
     let mut bodies = Vec::with_capacity(of.body.iter().map(|body| body.len()).sum());
-    let mut rows = Rows::new(of.id.len());
+    let mut rows = Rows::new(of.id.len(), stand_in);
     for row in 0..of.id.len() {
         rows.begin()
             .number(of.id[row])
@@ -206,9 +214,9 @@ fn add_messages<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>) {
     values.extend([Value::from(bodies), rows.finish()]);
 }
 
-fn add_routed<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>) {
+fn add_routed<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>, stand_in: bool) {
     let of = &batch.routed;
-    let mut rows = Rows::new(of.id.len());
+    let mut rows = Rows::new(of.id.len(), stand_in);
     for row in 0..of.id.len() {
         let mut handlers = String::from(",");
         for handler in of.handlers[row] {
@@ -224,10 +232,10 @@ fn add_routed<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>) {
     values.push(rows.finish());
 }
 
-fn add_sends<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>) {
+fn add_sends<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>, stand_in: bool) {
     let of = &batch.sends;
     let mut bodies = Vec::with_capacity(of.body.iter().flatten().map(|body| body.len()).sum());
-    let mut rows = Rows::new(of.id.len());
+    let mut rows = Rows::new(of.id.len(), stand_in);
     for row in 0..of.id.len() {
         rows.begin()
             .number(of.id[row])
@@ -243,10 +251,10 @@ fn add_sends<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>) {
     values.extend([Value::from(bodies), rows.finish()]);
 }
 
-fn add_outcomes<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>) {
+fn add_outcomes<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>, stand_in: bool) {
     let of = &batch.outcomes;
     let mut bodies = Vec::with_capacity(of.reply.iter().flatten().map(|reply| reply.len()).sum());
-    let mut rows = Rows::new(of.id.len());
+    let mut rows = Rows::new(of.id.len(), stand_in);
     for row in 0..of.id.len() {
         rows.begin()
             .number(of.send[row])
@@ -262,9 +270,9 @@ fn add_outcomes<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>) {
 }
 
 /// What is an exception: handled, dead letters, resolved, events.
-fn add_exceptions<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>) {
+fn add_exceptions<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>, stand_in: bool) {
     let of = &batch.handled;
-    let mut rows = Rows::new(of.id.len());
+    let mut rows = Rows::new(of.id.len(), stand_in);
     for row in 0..of.id.len() {
         rows.begin()
             .number(of.message[row])
@@ -275,7 +283,7 @@ fn add_exceptions<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>) {
     }
     values.push(rows.finish());
     let of = &batch.letters;
-    let mut rows = Rows::new(of.id.len());
+    let mut rows = Rows::new(of.id.len(), stand_in);
     for row in 0..of.id.len() {
         rows.begin()
             .number(of.id[row])
@@ -288,7 +296,7 @@ fn add_exceptions<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>) {
     }
     values.push(rows.finish());
     let of = &batch.resolved;
-    let mut rows = Rows::new(of.id.len());
+    let mut rows = Rows::new(of.id.len(), stand_in);
     for row in 0..of.id.len() {
         rows.begin()
             .number(of.dead_letter[row])
@@ -299,7 +307,7 @@ fn add_exceptions<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>) {
     }
     values.push(rows.finish());
     let of = &batch.events;
-    let mut rows = Rows::new(of.id.len());
+    let mut rows = Rows::new(of.id.len(), stand_in);
     for row in 0..of.id.len() {
         rows.begin()
             .number(of.id[row])
@@ -319,8 +327,8 @@ mod tests {
 
     #[test]
     fn rows_are_json_that_reads_back_as_it_was() {
-        let texts = ["", "a\"b\\c", "tab\tand \u{1f} and \u{0}", "ü 𝄞"];
-        let mut rows = Rows::new(0);
+        let texts = ["", "a\"b\\c", "tab\tand \u{1} and \u{0}", "ü 𝄞"];
+        let mut rows = Rows::new(0, false);
         let mut bodies = Vec::new();
         for text in texts {
             rows.begin()
@@ -344,7 +352,7 @@ mod tests {
         }
         assert_eq!(read[4], serde_json::json!([i64::MAX, null, null]));
         assert_eq!(bodies.len(), 8);
-        let Value::Text(none) = Rows::new(0).finish() else {
+        let Value::Text(none) = Rows::new(0, false).finish() else {
             panic!("rows are text");
         };
         assert_eq!(none, "[]");
@@ -359,7 +367,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            !text.contains('?') && !text.contains("{s}") && !text.contains("_routed"),
+            !text.contains('?') && !text.contains('{') && !text.contains("_routed"),
             "{text}"
         );
         let whole = two.text(0b1111111, true);

@@ -25,13 +25,35 @@ impl From<tiberius::error::Error> for Driver {
     fn from(error: tiberius::error::Error) -> Driver {
         match error {
             tiberius::error::Error::Server(said) => Driver::Server {
-                number: said.code(),
+                number: told_apart(said.code(), said.message()),
                 class: said.class(),
                 message: said.message().to_owned(),
             },
             other => Driver::Lost(other.to_string()),
         }
     }
+}
+
+/// The number that a stand-in (Babelfish) gives whatever it has no number for.
+const ANY_OF_STAND_IN: u32 = 33_557_097;
+
+/// The number by which SQL Server would say it.
+fn told_apart(number: u32, message: &str) -> u32 {
+    if number != ANY_OF_STAND_IN {
+        return number;
+    }
+    let numbers = [
+        ("lock timeout", LOCK_TIMEOUT),
+        ("deadlock detected", CONFLICTS[0]),
+        ("does not exist", MISSING[1]),
+        ("byte sequence", 9803),
+        ("permission denied", 229),
+        ("No space left", 1105),
+        ("could not extend", 1105),
+        ("terminating connection", 596),
+    ];
+    let found = numbers.into_iter().find(|(words, _)| message.contains(words));
+    found.map_or(number, |(_, number)| number)
 }
 
 /// From this severity on the server ends the session itself.
@@ -130,9 +152,9 @@ pub(super) fn trouble(error: Driver) -> Trouble {
         Class::Duplicate => Trouble::Denied(format!("a number was given twice ({said}): please report this")),
         Class::Values => Trouble::Values(said),
         Class::Conflict => Trouble::Again(said),
-        Class::Ended => Trouble::Lost(said),
         // Of what the server itself suffers nobody knows at which moment it struck.
-        Class::Other | Class::Moving | Class::Disk if severity >= SEVERITY_SERVER => Trouble::Lost(said),
+        Class::Ended | Class::Moving => Trouble::Lost(said),
+        Class::Other | Class::Disk if severity >= SEVERITY_SERVER => Trouble::Lost(said),
         class => Trouble::Denied(format!(
             "{}; writing goes on by itself ({said}, error {number})",
             advice(class)
@@ -170,7 +192,7 @@ pub(super) fn connecting(place: &str, error: &Driver) -> Error {
     let (text, lasting) = match (error.number(), error) {
         (Some(18452 | 18456 | 18463 | 18464 | 18465 | 18466 | 18467 | 18468 | 18470 | 18486..=18488), _) => (
             "refuses the log-in: check user, password (HOLDFAST_STORE__PASSWORD or store.password_file) or the token that \
-             store.token_command prints, and that the server takes that kind of log-in",
+             store.log_in_command prints, and that the server takes that kind of log-in",
             true,
         ),
         (Some(4060 | 911 | 916), _) => (

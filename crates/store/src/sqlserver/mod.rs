@@ -6,8 +6,10 @@
 //! row versioning (READ_COMMITTED_SNAPSHOT) changes nothing about the fence. No transaction that holds the lease row or the
 //! shard's row spans two round trips: a node that is cut off leaves no lock behind.
 //!
-//! Where a server is no SQL Server but Babelfish, which ignores lock hints, one statement differs
-//! (`sql::APPEND_BEGIN_WITHOUT_HINTS`), and one for sizes.
+//! Babelfish speaks this protocol on a PostgreSQL and serves to try the store. Where a server is one, five things differ:
+//! the claim changes the row instead of relying on a lock hint (`sql::APPEND_BEGIN_WITHOUT_HINTS`), texts in JSON carry no
+//! escapes (`text`), sizes come from elsewhere (`sql::BYTES_OF_STAND_IN`), its one number for many errors is told apart by
+//! words (`fault`), and options that it does not have are not checked (`durability`).
 
 mod batch;
 mod board;
@@ -27,6 +29,7 @@ mod search;
 mod segment;
 mod sql;
 mod tables;
+mod text;
 mod value;
 
 pub use board::{SqlServerBoard, board};

@@ -90,7 +90,7 @@ impl Way {
 /// Runs the command that prints a token. What it prints is not repeated anywhere.
 fn token(command: &[String]) -> Result<String, Driver> {
     use std::process::{Command, Stdio};
-    let fault = |what: String| Driver::Lost(format!("store.token_command: {what}"));
+    let fault = |what: String| Driver::Lost(format!("store.log_in_command: {what}"));
     let mut child = Command::new(&command[0])
         .args(&command[1..])
         .stdin(Stdio::null())
@@ -399,7 +399,7 @@ mod tests {
         assert_eq!(run("echo abc").ok().as_deref(), Some("abc"));
         let error = run("echo secret; exit 3").unwrap_err().to_string();
         assert!(
-            error.contains("token_command") && !error.contains("secret"),
+            error.contains("log_in_command") && !error.contains("secret"),
             "{error}"
         );
     }

@@ -149,7 +149,7 @@ pub(super) fn shrink(
     seal::add_indexes(link, &new)?;
     let (oldest, profile) = seal::contents(link, &new)?;
     let renaming: Vec<String> = segment::kinds()
-        .map(|kind| format!("EXEC sp_rename N'{new}{kind}', N's{number:06}_{kind}';"))
+        .map(|kind| format!("EXEC sp_rename N'{new}{kind}', N's{number:06}_{kind}', N'OBJECT';"))
         .collect();
     let note = format!(
         "UPDATE holdfast.segment SET oldest_reference = {oldest}, profile = N'{}' WHERE number = {number};",

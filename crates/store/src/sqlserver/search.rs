@@ -6,9 +6,10 @@ use model::NameId;
 
 use super::fault::{Driver, database};
 use super::link::Link;
-use super::segment::text;
+use super::segment;
 use super::sql;
 use super::tables::Tables;
+use super::text;
 use super::value::{Row, Value, values};
 use crate::Error;
 use crate::packing;
@@ -18,8 +19,8 @@ use crate::segments::source::{Between, By};
 
 /// Characters of a control id or a type that are sorted; the statement that fills the table names them too.
 const SORTED: usize = 150;
-const CONTROL_ID: char = '\u{1e}';
-const KIND: char = '\u{1d}';
+const CONTROL_ID: char = '#';
+const KIND: char = '@';
 
 /// The beginning of a text, counted as the server does: in units of UTF-16, of which two may be one character.
 fn beginning(text: &str) -> String {
@@ -33,8 +34,16 @@ fn beginning(text: &str) -> String {
 }
 
 /// What is looked for in the table of the keys.
-fn entries(entries: &[String]) -> Value<'static> {
-    Value::from(serde_json::json!(entries).to_string())
+fn list(entries: &[String], stand_in: bool) -> Value<'static> {
+    let mut json = String::from("[");
+    for entry in entries {
+        if json.len() > 1 {
+            json.push(',');
+        }
+        text::write(&mut json, entry, stand_in);
+    }
+    json.push(']');
+    Value::from(json)
 }
 
 impl Tables<'_> {
@@ -45,7 +54,9 @@ impl Tables<'_> {
         between: Between,
         limit: usize,
     ) -> Result<Vec<i64>, Error> {
-        let sealed = self.is_sealed(index);
+        let (sealed, stand_in) = (self.is_sealed(index), self.on_a_stand_in());
+        let entries = |entries: &[String]| list(entries, stand_in);
+        let by_entries = || text::statement(sql::BY_ENTRIES, &["a.entry"], stand_in);
         let mut values = Vec::from(values![between.low, between.before, limit as i64]);
         let sql = match by {
             By::Time(since, until) => {
@@ -54,7 +65,7 @@ impl Tables<'_> {
             }
             By::Key(key, true) => {
                 values.push(entries(&[key.entry().to_owned()]));
-                sql::BY_ENTRIES
+                return self.rows(index, &by_entries(), &values, |row| row.get(0));
             }
             By::Key(key, false) => {
                 values.extend(values![key.entry()]);
@@ -62,7 +73,7 @@ impl Tables<'_> {
             }
             By::ControlId(id) if sealed => {
                 values.push(entries(&[format!("{CONTROL_ID}{}", beginning(id))]));
-                sql::BY_ENTRIES
+                return self.rows(index, &by_entries(), &values, |row| row.get(0));
             }
             By::ControlId(id) => {
                 values.extend(values![id]);
@@ -74,7 +85,7 @@ impl Tables<'_> {
                     .map(|(inbound, kind)| format!("{KIND}{}|{}", inbound.0, beginning(kind)))
                     .collect();
                 values.push(entries(&wanted));
-                sql::BY_ENTRIES
+                return self.rows(index, &by_entries(), &values, |row| row.get(0));
             }
             By::Scan(inbound, kind, since, until) => {
                 values.extend(values![
@@ -103,8 +114,8 @@ impl Tables<'_> {
 pub(super) fn fill_keys(link: &mut Link, number: u32) -> Result<(), Error> {
     let doing = database("sorting a segment's search keys");
     link.transaction(|link| {
-        link.script(text(sql::EMPTY_KEYS, number)).map_err(&doing)?;
-        link.script(text(sql::FILL_KEYS, number))
+        link.script(segment::text(sql::EMPTY_KEYS, number)).map_err(&doing)?;
+        link.script(segment::text(sql::FILL_KEYS, number))
             .map_err(&doing)
             .map(drop)
     })

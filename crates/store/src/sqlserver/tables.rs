@@ -63,6 +63,10 @@ impl<'l> Tables<'l> {
         Ok(counts.first().copied().unwrap_or(0) as u64)
     }
 
+    pub(super) fn on_a_stand_in(&self) -> bool {
+        self.link.stand_in
+    }
+
     pub(super) fn is_sealed(&self, index: usize) -> bool {
         self.catalog.segments[index].sealed
     }

@@ -79,7 +79,7 @@ pub(crate) const DESIRED: &str = "SELECT d.connection FROM holdfast.desired AS d
 pub(crate) const SHOW_TERM: &str = "DECLARE @term varbinary(128);
  SET @term = CAST(@P1 AS varbinary(4)); SET CONTEXT_INFO @term";
 
-/// Writing sessions of this database that show an older term than `@P1`, or none. Needs VIEW SERVER STATE.
+/// Writing sessions of this database that show an older term than `@P1`. Needs VIEW SERVER STATE.
 pub(crate) const OLDER_SESSIONS: &str = "SELECT CAST(session_id AS int) FROM sys.dm_exec_sessions
  WHERE database_id = DB_ID() AND session_id <> @@SPID AND program_name LIKE N'holdfast-writer %'
    AND CAST(SUBSTRING(context_info, 1, 4) AS int) < @P1";

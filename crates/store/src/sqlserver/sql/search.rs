@@ -4,15 +4,15 @@
 pub(crate) const BY_TIME: &str = "SELECT TOP (@P3) id FROM {s}message
  WHERE id >= @P1 AND id < @P2 AND received_at >= @P4 AND received_at < @P5 ORDER BY id DESC";
 
-/// In a sealed segment: any of the entries in `@P4`.
+/// In a sealed segment: any of the entries in `@P4`. Each is looked for by itself, newest first.
 pub(crate) const BY_ENTRIES: &str = "SELECT TOP (@P3) k.message
  FROM OPENJSON(@P4) WITH (entry nvarchar(170) '$') AS a
- JOIN {s}key AS k ON k.entry = a.entry COLLATE Latin1_General_BIN2
+ JOIN {s}key AS k ON k.entry = {entry} COLLATE Latin1_General_BIN2
  WHERE k.message >= @P1 AND k.message < @P2 ORDER BY k.message DESC";
 
 /// In one whose keys are not sorted yet.
 pub(crate) const BY_KEY_OPEN: &str = "SELECT TOP (@P3) id FROM {s}message WHERE id >= @P1 AND id < @P2
-   AND CHARINDEX(NCHAR(31) + @P4 + NCHAR(31), NCHAR(31) + keys + NCHAR(31)) > 0 ORDER BY id DESC";
+   AND CHARINDEX(NCHAR(127) + @P4 + NCHAR(127), NCHAR(127) + keys + NCHAR(127)) > 0 ORDER BY id DESC";
 
 pub(crate) const BY_CONTROL_ID_OPEN: &str =
     "SELECT TOP (@P3) id FROM {s}message WHERE id >= @P1 AND id < @P2 AND control_id = @P4 ORDER BY id DESC";
@@ -31,16 +31,16 @@ pub(crate) const BY_DISPOSITION: &str = "SELECT TOP (@P3) message FROM {s}dispos
 pub(crate) const UNDISPOSED: &str = "SELECT TOP (@P3) m.id FROM {s}message AS m WHERE m.id >= @P1 AND m.id < @P2
    AND NOT EXISTS (SELECT 1 FROM {s}disposition AS d WHERE d.message = m.id) ORDER BY m.id DESC OPTION (LOOP JOIN)";
 
-/// What messages are found by, in the order of the table's index.
+/// What messages are found by, in the order of the table's index. A key begins with a small letter; nothing else does.
 pub(crate) const FILL_KEYS: &str = "INSERT INTO {s}key (entry, message)
  SELECT f.entry, f.message FROM (
      SELECT CAST(e.value AS nvarchar(170)) COLLATE Latin1_General_BIN2 AS entry, m.id AS message
-     FROM {s}message AS m CROSS APPLY STRING_SPLIT(m.keys, NCHAR(31)) AS e WHERE m.keys IS NOT NULL
+     FROM {s}message AS m CROSS APPLY STRING_SPLIT(m.keys, NCHAR(127)) AS e WHERE m.keys IS NOT NULL
      UNION ALL
-     SELECT CAST(NCHAR(30) + LEFT(m.control_id, 150) AS nvarchar(170)) COLLATE Latin1_General_BIN2, m.id
+     SELECT CAST(N'#' + LEFT(m.control_id, 150) AS nvarchar(170)) COLLATE Latin1_General_BIN2, m.id
      FROM {s}message AS m WHERE m.control_id IS NOT NULL
      UNION ALL
-     SELECT CAST(NCHAR(29) + CAST(m.inbound AS nvarchar(11)) + N'|' + LEFT(COALESCE(m.kind, N''), 150) AS nvarchar(170))
+     SELECT CAST(N'@' + CAST(m.inbound AS nvarchar(11)) + N'|' + LEFT(COALESCE(m.kind, N''), 150) AS nvarchar(170))
          COLLATE Latin1_General_BIN2, m.id
      FROM {s}message AS m) AS f
  ORDER BY f.entry, f.message";

@@ -44,15 +44,15 @@ pub(crate) const OPEN_FIRST: &str =
 
 /// (table, what the index is called by, columns): what sealing adds.
 pub(crate) const INDEXES: [(&str, &str, &str); 4] = [
-    ("outbound", "destination", "destination, id"),
+    ("outbound", "destination_id", "destination, id"),
     ("outbound", "destination_message", "destination, message"),
     ("disposition", "disposition", "disposition, message"),
     ("dead_letter", "at_name", "at_name, id"),
 ];
 
-/// Whether a table has an index: `@P1` `holdfast.<table>`, `@P2` the index.
+/// Whether a table has an index: `@P1` `holdfast.<table>`, `@P2` the index. A stand-in makes its name longer.
 pub(crate) const INDEX_THERE: &str =
-    "SELECT CAST(COUNT(*) AS int) FROM sys.indexes WHERE object_id = OBJECT_ID(@P1) AND name = @P2";
+    "SELECT CAST(COUNT(*) AS int) FROM sys.indexes WHERE object_id = OBJECT_ID(@P1) AND name LIKE @P2 + N'%'";
 
 /// The smallest number that any row refers to. What resolves a dead letter reaches back to it; an outcome is
 /// looked for by its send only.
@@ -139,5 +139,5 @@ pub(crate) const COPIES: [&str; 11] = [
     // The keys of messages without bodies are not copied; what they are found by beside them is.
     "INSERT INTO {n}key (entry, message) SELECT o.entry, o.message FROM {s}key AS o
  WHERE o.message IN (SELECT k.id FROM #stays AS k)
-   AND (UNICODE(o.entry) < 32 OR o.message NOT IN (SELECT b.id FROM #bare AS b))",
+   AND (UNICODE(o.entry) < 97 OR o.message NOT IN (SELECT b.id FROM #bare AS b))",
 ];

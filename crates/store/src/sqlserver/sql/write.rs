@@ -25,11 +25,12 @@ pub(crate) const APPEND_END: &str = "
  SELECT @own;";
 
 /// What is appended to one group of tables; `?` stands for the next value: rows as a JSON array of arrays, and, where
-/// there are bodies, all of them as one value of which each row says where its own lies.
+/// there are bodies, all of them as one value of which each row says where its own lies. A text stands in braces: see
+/// `text`.
 pub(crate) const APPENDS: [&str; 7] = [
     "
  INSERT INTO {s}message (id, inbound, received_at, at, control_id, kind, source, parent, keys, enc, body)
- SELECT id, inbound, received_at, @P4, control_id, kind, source, parent, keys, enc, SUBSTRING(?, place, size)
+ SELECT id, inbound, received_at, @P4, {control_id}, {kind}, {source}, parent, {keys}, enc, SUBSTRING(?, place, size)
  FROM OPENJSON(?) WITH (id bigint '$[0]', inbound int '$[1]', received_at bigint '$[2]', control_id nvarchar(max) '$[3]',
      kind nvarchar(max) '$[4]', source nvarchar(max) '$[5]', parent bigint '$[6]', keys nvarchar(max) '$[7]',
      enc smallint '$[8]', place int '$[9]', size int '$[10]');",
@@ -38,7 +39,7 @@ pub(crate) const APPENDS: [&str; 7] = [
  FROM OPENJSON(?) WITH (id bigint '$[0]', message bigint '$[1]', handlers varchar(max) '$[2]');",
     "
  INSERT INTO {s}outbound (id, message, handler, destination, priority, partition_key, at, enc, body)
- SELECT id, message, handler, destination, priority, partition_key, @P4, enc, SUBSTRING(?, place, size)
+ SELECT id, message, handler, destination, priority, {partition_key}, @P4, enc, SUBSTRING(?, place, size)
  FROM OPENJSON(?) WITH (id bigint '$[0]', message bigint '$[1]', handler int '$[2]', destination int '$[3]',
      priority int '$[4]', partition_key nvarchar(max) '$[5]', enc smallint '$[6]', place int '$[7]', size int '$[8]');",
     "
@@ -53,12 +54,12 @@ pub(crate) const APPENDS: [&str; 7] = [
  INSERT INTO {s}handled (message, handler, id, at, result) SELECT message, handler, id, @P4, result
  FROM OPENJSON(?) WITH (message bigint '$[0]', handler int '$[1]', id bigint '$[2]', result smallint '$[3]');
  INSERT INTO {s}dead_letter (id, message, stage, at_name, send, at, reason)
- SELECT id, message, stage, at_name, send, @P4, reason
+ SELECT id, message, stage, at_name, send, @P4, {reason}
  FROM OPENJSON(?) WITH (id bigint '$[0]', message bigint '$[1]', stage smallint '$[2]', at_name int '$[3]',
      send bigint '$[4]', reason nvarchar(max) '$[5]');
- INSERT INTO {s}resolved (dead_letter, id, how, actor, at) SELECT dead_letter, id, how, actor, @P4
+ INSERT INTO {s}resolved (dead_letter, id, how, actor, at) SELECT dead_letter, id, how, {actor}, @P4
  FROM OPENJSON(?) WITH (dead_letter bigint '$[0]', id bigint '$[1]', how smallint '$[2]', actor nvarchar(max) '$[3]');
- INSERT INTO {s}event (id, message, send, kind, at, detail, actor) SELECT id, message, send, kind, @P4, detail, actor
+ INSERT INTO {s}event (id, message, send, kind, at, detail, actor) SELECT id, message, send, kind, @P4, {detail}, {actor}
  FROM OPENJSON(?) WITH (id bigint '$[0]', message bigint '$[1]', send bigint '$[2]', kind smallint '$[3]',
      detail nvarchar(max) '$[4]', actor nvarchar(max) '$[5]');",
     "

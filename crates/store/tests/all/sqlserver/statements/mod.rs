@@ -37,7 +37,9 @@ fn filled(text: &str) -> String {
         .replace("{s}", "holdfast.s000001_")
         .replace("{n}", "holdfast.n000001_")
         .replace("{table}", "message")
-        .replace("{column}", "id");
+        .replace("{entry}", "a.entry");
+    // A text out of JSON, which is read as it is.
+    let text = text.replace(['{', '}'], "");
     for letter in text.chars() {
         if letter == '?' {
             next += 1;
