@@ -60,7 +60,7 @@ pub struct Options {
 
 /// How to connect to one server.
 #[derive(Clone)]
-pub(super) struct Way {
+pub(crate) struct Way {
     pub(super) host: String,
     pub(super) port: u16,
     config: Config,
