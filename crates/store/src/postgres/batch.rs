@@ -63,7 +63,7 @@ const ANSWER: &str = " SELECT count(*) = 1 AND $4::bigint IS NOT NULL FROM own";
 /// The statements of one segment: one constant text for each choice of groups, made when first needed.
 /// A small commit then touches only the tables that it has rows for.
 #[derive(Debug)]
-pub struct Statements {
+pub(crate) struct Statements {
     number: u32,
     texts: [Option<Arc<str>>; 1 << GROUPS],
 }

@@ -8,16 +8,16 @@ use sqlx_core::row::Row;
 use sqlx_postgres::{PgArguments, PgRow};
 use uuid::Uuid;
 
+use super::Target;
 use super::fault::{self, database};
 use super::lease;
 use super::link::{Link, arguments};
 use super::migrate;
 use super::options::Options;
 use super::segment::number;
-use super::Target;
 use crate::Error;
-use crate::server::{Purpose, check_epoch};
 use crate::board::{Asked, Board, HANDOFF_MAX, Leadership, Lease, Mark, Member, MemberView, Renewal};
+use crate::server::{Purpose, check_epoch};
 
 /// Now by the database's clock, in microseconds; a statement that waited for a lock reads it after the wait.
 macro_rules! now {

@@ -16,12 +16,12 @@ use sqlx_core::types::Type;
 use sqlx_postgres::{PgArguments, PgConnection, PgRow, Postgres};
 use tokio::runtime::{Builder, Runtime};
 
+use super::Target;
 use super::durability;
 use super::fault;
 use super::notice::Warnings;
-use super::Target;
-use crate::server::target::Reached;
 use crate::Error;
+use crate::server::target::Reached;
 use crate::server::{Purpose, session_name};
 
 /// One server.
@@ -74,7 +74,7 @@ fn settings(purpose: Purpose) -> &'static str {
                  SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
             }
         }
-    }
+}
 
 /// An open connection.
 pub struct Link {

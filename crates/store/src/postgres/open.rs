@@ -6,13 +6,13 @@ use model::{NameId, Term, Timestamp};
 use sqlx_core::row::Row;
 use sqlx_core::sql_str::AssertSqlSafe;
 
+use super::Target;
 use super::batch::{Statements, statement};
 use super::fault::{self, database};
 use super::link::{Link, arguments};
 use super::notice::Warnings;
 use super::options::Options;
 use super::tables::Tables;
-use super::Target;
 use super::{PostgresStore, control, integrity, lease, migrate, retention, seal, segment};
 use crate::migration::Schema;
 use crate::segments::catalog::Catalog;

@@ -265,5 +265,4 @@ impl<'u> Batch<'u> {
             .filter(|(_, kinds)| has_rows(kinds))
             .fold(0, |present, (index, _)| present | 1 << index)
     }
-
 }

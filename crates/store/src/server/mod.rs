@@ -26,4 +26,4 @@ pub(crate) mod writer;
 pub(crate) use lead::{Lead, check_epoch, not_leading};
 pub(crate) use link::{Link, Probe, Purpose, Trouble, session_name};
 pub(crate) use open::Settings;
-pub use store::ServerStore;
+pub(crate) use store::ServerStore;

@@ -34,9 +34,11 @@ pub(crate) struct Settings {
 pub(crate) fn open<L: Link>(
     of: impl FnOnce() -> Result<(L::Target, Settings), Error> + Send + 'static,
 ) -> Result<ServerStore<L>, Error> {
-    spawn("store-opening", move || of().and_then(|(target, settings)| make(target, settings)))?
-        .join()
-        .map_err(|_| Error::Refused("opening the store failed".to_owned()))?
+    spawn("store-opening", move || {
+        of().and_then(|(target, settings)| make(target, settings))
+    })?
+    .join()
+    .map_err(|_| Error::Refused("opening the store failed".to_owned()))?
 }
 
 fn make<L: Link>(target: L::Target, settings: Settings) -> Result<ServerStore<L>, Error> {

@@ -81,7 +81,10 @@ impl<O: Sync> Target<O> {
     }
 
     /// The first server that `connect` succeeds with, beginning with the one before.
-    pub(crate) fn reach<T>(&self, connect: impl Fn(&Place<O>) -> Result<Reached<T>, Error>) -> Result<T, Error> {
+    pub(crate) fn reach<T>(
+        &self,
+        connect: impl Fn(&Place<O>) -> Result<Reached<T>, Error>,
+    ) -> Result<T, Error> {
         let count = self.places.len();
         let last = self.seen.last.load(Ordering::Relaxed);
         let mut errors = Vec::new();

@@ -67,7 +67,11 @@ pub(crate) fn part(form: &Form, text: &str) -> Result<Vec<(Url, String)>, Error>
                     "it holds a password, and this is no place for one: give it as {instead}"
                 )));
             }
-            let place = format!("{}:{}", url.host_str().unwrap_or("localhost"), url.port().unwrap_or(form.port));
+            let place = format!(
+                "{}:{}",
+                url.host_str().unwrap_or("localhost"),
+                url.port().unwrap_or(form.port)
+            );
             Ok((url, place))
         })
         .collect();
@@ -140,7 +144,11 @@ mod tests {
 
     #[test]
     fn several_servers_are_parted_and_keep_user_database_and_parameters() {
-        let parted = part(&POSTGRES, "postgres://app@one:6432,two,[2001:db8::3]:7/holdfast?sslmode=require").unwrap();
+        let parted = part(
+            &POSTGRES,
+            "postgres://app@one:6432,two,[2001:db8::3]:7/holdfast?sslmode=require",
+        )
+        .unwrap();
         let shown: Vec<(&str, &str)> = parted
             .iter()
             .map(|(url, place)| (url.as_str(), place.as_str()))

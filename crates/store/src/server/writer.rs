@@ -137,8 +137,7 @@ impl<L: Link> Writer<L> {
             }
             Command::SetDesired(term, connection, desired, actor, reply) => {
                 let now = self.now();
-                let done =
-                    self.with_link(|link| link.set_desired(term, connection, desired, &actor, now));
+                let done = self.with_link(|link| link.set_desired(term, connection, desired, &actor, now));
                 let _ = reply.send(done);
             }
             Command::Submit(_) | Command::Close(_) => {}
@@ -423,7 +422,9 @@ impl<L: Link> Writer<L> {
                         }
                     }
                 }
-                Err(Trouble::Again(text)) => tracing::debug!(text, "a commit was undone to settle a conflict"),
+                Err(Trouble::Again(text)) => {
+                    tracing::debug!(text, "a commit was undone to settle a conflict")
+                }
                 Err(Trouble::Values(text)) => return Err(Failure::Poison(text)),
                 Err(Trouble::Denied(text)) => {
                     // A new connection may reach a server that can write.

@@ -32,7 +32,7 @@ const TEXTS: [&str; 8] = [
 
 /// The statements of one segment: one constant text for each choice of groups, made when first needed.
 /// A small commit then touches only the tables that it has rows for.
-pub struct Statements {
+pub(crate) struct Statements {
     number: u32,
     texts: Vec<Option<Arc<str>>>,
 }

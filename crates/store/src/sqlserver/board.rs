@@ -254,7 +254,9 @@ impl Board for SqlServerBoard {
 
     fn ask(&mut self, by: &str, to: Option<&str>) -> Result<bool, Error> {
         let values = values![by, to.unwrap_or_default()];
-        Ok(self.row("asking for another leader", sql::ASK, &values)?.is_some())
+        Ok(self
+            .row("asking for another leader", sql::ASK, &values)?
+            .is_some())
     }
 
     fn approve(&mut self, fingerprint: &str) -> Result<(), Error> {

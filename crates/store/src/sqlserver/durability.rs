@@ -116,9 +116,7 @@ fn refusal(found: &Found) -> Option<String> {
         .unwrap_or(MAJOR_MIN);
     // The service of the cloud counts from 12 and is newer than any.
     if major < MAJOR_MIN && major != 12 {
-        return Some(format!(
-            "is SQL Server version {major}: use 2019 (15) or later"
-        ));
+        return Some(format!("is SQL Server version {major}: use 2019 (15) or later"));
     }
     if found.level < LEVEL_MIN {
         let level = found.level;
@@ -141,9 +139,9 @@ fn slow(found: &Found) -> Option<&'static str> {
              CURRENT SET READ_COMMITTED_SNAPSHOT ON",
         );
     }
-    found
-        .auto_close
-        .then_some("closes itself when nobody uses it (AUTO_CLOSE is on): ALTER DATABASE CURRENT SET AUTO_CLOSE OFF")
+    found.auto_close.then_some(
+        "closes itself when nobody uses it (AUTO_CLOSE is on): ALTER DATABASE CURRENT SET AUTO_CLOSE OFF",
+    )
 }
 
 #[cfg(test)]

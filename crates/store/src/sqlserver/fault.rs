@@ -123,15 +123,62 @@ fn class(number: u32, severity: u8) -> Class {
         701 | 802 | 1204 | 8645 | 8651 | 8657 | 8902 => Class::Memory,
         3906 | 3908 | 3909 | 978 | 1468 => Class::ReadOnly,
         // A failover, a restart, a move of the service.
-        596 | 904 | 921 | 922 | 924 | 926 | 927 | 941 | 945 | 952 | 976 | 979 | 982 | 983 | 6001 | 6005 | 6006
-        | 10928 | 10929 | 17142 | 35250 | 40143 | 40197 | 40501 | 40540 | 40613 | 49918..=49920 => Class::Moving,
+        596
+        | 904
+        | 921
+        | 922
+        | 924
+        | 926
+        | 927
+        | 941
+        | 945
+        | 952
+        | 976
+        | 979
+        | 982
+        | 983
+        | 6001
+        | 6005
+        | 6006
+        | 10928
+        | 10929
+        | 17142
+        | 35250
+        | 40143
+        | 40197
+        | 40501
+        | 40540
+        | 40613
+        | 49918..=49920 => Class::Moving,
         823..=825 | 829 | 832 | 3313 | 3314 | 3456 | 5105 | 5123 => Class::Disk,
         229 | 230 | 262 | 297 | 300 | 916 | 6102 | 15247 => Class::Denied,
         17809 | 18461 => Class::Connections,
         number if MISSING.contains(&number) => Class::Missing,
         // Too long, not a number, a check or a foreign value, text that is no JSON, a row that is too wide.
-        220 | 232 | 241 | 242 | 245 | 248 | 295 | 409 | 511 | 515 | 517 | 536 | 537 | 547 | 1946 | 2628 | 7119 | 8114
-        | 8115 | 8152 | 8169 | 9420 | 9803 | 13608..=13616 => Class::Values,
+        220
+        | 232
+        | 241
+        | 242
+        | 245
+        | 248
+        | 295
+        | 409
+        | 511
+        | 515
+        | 517
+        | 536
+        | 537
+        | 547
+        | 1946
+        | 2628
+        | 7119
+        | 8114
+        | 8115
+        | 8152
+        | 8169
+        | 9420
+        | 9803
+        | 13608..=13616 => Class::Values,
         _ if severity >= SEVERITY_ENDS => Class::Ended,
         _ => Class::Other,
     }
@@ -242,7 +289,9 @@ fn tls(said: &str) -> Option<&'static str> {
         return Some("shows a certificate that is not valid yet: check the clocks of both machines");
     }
     if has(&["does not allow the requested encryption level"]) {
-        return Some("does not offer TLS: give it a certificate for this host name, or see encrypt= in store.url");
+        return Some(
+            "does not offer TLS: give it a certificate for this host name, or see encrypt= in store.url",
+        );
     }
     has(&["invalid peer certificate", "TLS", "certificate"])
         .then_some("and this node do not agree on TLS: look at the server's log")
@@ -331,7 +380,10 @@ mod tests {
         for error in [said(596, 21), said(824, 24), said(49999, 20), said(41142, 17)] {
             assert!(matches!(trouble(error), Trouble::Lost(_)));
         }
-        assert!(matches!(trouble(Driver::Lost("reset".to_owned())), Trouble::Lost(_)));
+        assert!(matches!(
+            trouble(Driver::Lost("reset".to_owned())),
+            Trouble::Lost(_)
+        ));
         assert!(!Driver::Lost(String::new()).leaves_whole() && !said(1, 20).leaves_whole());
     }
 }

@@ -73,7 +73,10 @@ fn late(patience: Duration) -> Driver {
 /// Connects to one of the addresses of a name: to all at once, and the first that answers is taken.
 async fn reach(host: &str, port: u16, all_at_once: bool) -> Result<TcpStream, Driver> {
     let lost = |error: std::io::Error| Driver::Lost(error.to_string());
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await.map_err(lost)?.collect();
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(lost)?
+        .collect();
     if !all_at_once {
         return TcpStream::connect(&addresses[..]).await.map_err(lost);
     }
@@ -98,14 +101,13 @@ async fn log_in(way: &Way, program: &str) -> Result<Client<Stream>, Driver> {
             .set_nodelay(true)
             .map_err(|error| Driver::Lost(error.to_string()))?;
         match Client::connect(config, stream.compat_write()).await {
-            Err(tiberius::error::Error::Routing {
-                host: next,
-                port: at,
-            }) => (host, port) = (next, at),
+            Err(tiberius::error::Error::Routing { host: next, port: at }) => (host, port) = (next, at),
             other => return other.map_err(Driver::from),
         }
     }
-    Err(Driver::Lost("the server sends this node on without end".to_owned()))
+    Err(Driver::Lost(
+        "the server sends this node on without end".to_owned(),
+    ))
 }
 
 /// Runs `wait` on a runtime, no longer than `patience`. The driver has ways to panic on bytes that no server should

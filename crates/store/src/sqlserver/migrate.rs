@@ -107,11 +107,7 @@ fn shuts_out_nobody(link: &mut Link, node: &str, left: &[&Migration]) -> Result<
         let (id, version, schema): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         Ok(format!("`{id}` (release {version}, knows schema {schema})"))
     };
-    let running: Vec<String> = rows
-        .iter()
-        .map(name)
-        .collect::<Result<_, _>>()
-        .map_err(&doing)?;
+    let running: Vec<String> = rows.iter().map(name).collect::<Result<_, _>>().map_err(&doing)?;
     if running.is_empty() {
         return Ok(());
     }

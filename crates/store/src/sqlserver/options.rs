@@ -60,7 +60,7 @@ pub struct Options {
 
 /// How to connect to one server.
 #[derive(Clone)]
-pub(super) struct Way {
+pub(crate) struct Way {
     pub(super) host: String,
     pub(super) port: u16,
     config: Config,
@@ -287,7 +287,9 @@ impl Chosen {
                 }
                 // The driver tells the format by the name.
                 if ![".pem", ".crt"].iter().any(|end| value.ends_with(end)) {
-                    return refuse(format!("the file of cacert, {value}, is to be called .pem or .crt"));
+                    return refuse(format!(
+                        "the file of cacert, {value}, is to be called .pem or .crt"
+                    ));
                 }
                 self.authority = Some(PathBuf::from(value));
             }
@@ -296,7 +298,9 @@ impl Chosen {
             ("multisubnetfailover", Some(yes)) => self.all_at_once = yes,
             ("applicationintent", _) if value.eq_ignore_ascii_case("readwrite") => {}
             ("applicationintent", _) => {
-                return refuse("the store writes: leave applicationintent out, or write readwrite".to_owned());
+                return refuse(
+                    "the store writes: leave applicationintent out, or write readwrite".to_owned(),
+                );
             }
             ("trustservercertificate" | "multisubnetfailover", None) => {
                 return refuse(format!("{key}={value} is neither true nor false"));
@@ -379,7 +383,10 @@ mod tests {
             ("sqlserver://app:hunter2@db/x", "HOLDFAST_STORE__PASSWORD"),
             ("sqlserver://app@db", "names no database"),
             ("sqlserver://db/x", "names no user"),
-            ("sqlserver://app@db/x?applicationintent=readonly", "the store writes"),
+            (
+                "sqlserver://app@db/x?applicationintent=readonly",
+                "the store writes",
+            ),
             ("sqlserver://app@db/x?encrypt=perhaps", "strict, on or off"),
             ("sqlserver://app@db/x?cacert=/nowhere/ca.pem", "/nowhere/ca.pem"),
             ("sqlserver://app@db/x?sslmode=require", "`sslmode` is not known"),
@@ -406,6 +413,9 @@ mod tests {
 
     #[test]
     fn names_with_coded_characters_are_decoded() {
-        assert_eq!(percent_decoded("DOMAIN%5Capp%zz").as_deref(), Ok("DOMAIN\\app%zz"));
+        assert_eq!(
+            percent_decoded("DOMAIN%5Capp%zz").as_deref(),
+            Ok("DOMAIN\\app%zz")
+        );
     }
 }

@@ -114,7 +114,8 @@ impl Tables<'_> {
 pub(super) fn fill_keys(link: &mut Link, number: u32) -> Result<(), Error> {
     let doing = database("sorting a segment's search keys");
     link.transaction(|link| {
-        link.script(segment::text(sql::EMPTY_KEYS, number)).map_err(&doing)?;
+        link.script(segment::text(sql::EMPTY_KEYS, number))
+            .map_err(&doing)?;
         link.script(segment::text(sql::FILL_KEYS, number))
             .map_err(&doing)
             .map(drop)

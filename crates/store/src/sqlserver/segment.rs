@@ -143,9 +143,7 @@ pub(super) fn tables_like(link: &mut Link, begin: &str) -> Result<Vec<String>, E
     let doing = database("looking for a segment's tables");
     // An underscore stands for any character unless it is in brackets.
     let pattern = format!("{}%", begin.replace('_', "[_]"));
-    let rows = link
-        .rows(sql::TABLES_LIKE, &values![pattern])
-        .map_err(&doing)?;
+    let rows = link.rows(sql::TABLES_LIKE, &values![pattern]).map_err(&doing)?;
     rows.iter()
         .map(|row| row.get(0))
         .collect::<Result<_, _>>()

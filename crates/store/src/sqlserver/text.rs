@@ -41,7 +41,9 @@ pub(super) fn statement(template: &str, names: &[&str], stand_in: bool) -> Strin
 
 fn put_back(name: &str) -> String {
     let escaped = || (1..0x20).chain([u32::from('"'), u32::from('\\')]);
-    let from: String = escaped().filter_map(|code| char::from_u32(PRIVATE + code)).collect();
+    let from: String = escaped()
+        .filter_map(|code| char::from_u32(PRIVATE + code))
+        .collect();
     let to: String = escaped().filter_map(char::from_u32).collect();
     format!("TRANSLATE({name}, N'{from}', N'{to}')")
 }

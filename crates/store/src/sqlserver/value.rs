@@ -74,7 +74,8 @@ impl Row {
     /// A column's value.
     pub(super) fn get<T: FromColumn>(&self, column: usize) -> Result<T, Driver> {
         let found = self.0.get_column_data(column).map_err(Driver::from)?;
-        T::from_column(found).ok_or_else(|| Driver::Decode(format!("column {column} holds {}", kind(found)).into()))
+        T::from_column(found)
+            .ok_or_else(|| Driver::Decode(format!("column {column} holds {}", kind(found)).into()))
     }
 }
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::settings::{self, StoreSettings};
 use engine::Settings;
+use engine::settings::{self, StoreSettings};
 use store::board::Board;
 use store::orders::Orders;
 use tokio::signal::unix::{SignalKind, signal};

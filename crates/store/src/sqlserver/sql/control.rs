@@ -35,7 +35,8 @@ pub(crate) const LOCK: &str = "DECLARE @turn int;
  SELECT @turn";
 
 /// Whether the schema is there, and may be made.
-pub(crate) const SCHEMA_THERE: &str = "SELECT CAST(COUNT(*) AS int) FROM sys.schemas WHERE name = N'holdfast'";
+pub(crate) const SCHEMA_THERE: &str =
+    "SELECT CAST(COUNT(*) AS int) FROM sys.schemas WHERE name = N'holdfast'";
 
 pub(crate) const MAKE_SCHEMA: &str = "CREATE SCHEMA holdfast";
 
@@ -52,7 +53,8 @@ pub(crate) const LEDGER: &str = "CREATE TABLE holdfast.migration (
 
 pub(crate) const RECORDED: &str = "SELECT version, checksum, works_from FROM holdfast.migration";
 
-pub(crate) const RECORD: &str = "INSERT INTO holdfast.migration (version, name, checksum, applied_at, works_from)
+pub(crate) const RECORD: &str =
+    "INSERT INTO holdfast.migration (version, name, checksum, applied_at, works_from)
  VALUES (@P1, @P2, @P3, @P4, @P5)";
 
 /// Nodes that run and know less of the schema than `@P1`; `@P2` = this node, `@P3` microseconds.

@@ -13,8 +13,7 @@ pub(crate) const WORKS: &str = "SELECT m.id, m.inbound, m.received_at, m.enc, m.
 pub(crate) const LINE: &str = "SELECT id, inbound, received_at, control_id, kind, source, parent,
  CAST(DATALENGTH(body) AS bigint), enc, body FROM {s}message WHERE id = @P1";
 
-pub(crate) const DISPOSITIONS_BETWEEN: &str =
-    "SELECT message, disposition FROM {s}disposition WHERE message >= @P1 AND message <= @P2 ORDER BY message, id";
+pub(crate) const DISPOSITIONS_BETWEEN: &str = "SELECT message, disposition FROM {s}disposition WHERE message >= @P1 AND message <= @P2 ORDER BY message, id";
 
 pub(crate) const STANDINGS: &str = "SELECT d.message, d.id, d.disposition
  FROM OPENJSON(@P1) WITH (n bigint '$') AS a CROSS APPLY (
@@ -26,10 +25,12 @@ pub(crate) const STORY: &str = "SELECT at, disposition FROM {s}disposition WHERE
 pub(crate) const PUT_BACK: &str =
     "SELECT DISTINCT message FROM {s}put_back WHERE message > @P1 AND message <= @P2 ORDER BY message";
 
-pub(crate) const NEWEST_ROUTED: &str = "SELECT r.message, MAX(r.id) FROM OPENJSON(@P1) WITH (n bigint '$') AS a
+pub(crate) const NEWEST_ROUTED: &str =
+    "SELECT r.message, MAX(r.id) FROM OPENJSON(@P1) WITH (n bigint '$') AS a
  JOIN {s}routed AS r ON r.message = a.n GROUP BY r.message OPTION (LOOP JOIN)";
 
-pub(crate) const ROUTED: &str = "SELECT r.id, r.message, r.at, r.handlers FROM OPENJSON(@P1) WITH (n bigint '$') AS a
+pub(crate) const ROUTED: &str =
+    "SELECT r.id, r.message, r.at, r.handlers FROM OPENJSON(@P1) WITH (n bigint '$') AS a
  JOIN {s}routed AS r ON r.message = a.n ORDER BY r.id OPTION (LOOP JOIN)";
 
 pub(crate) const HANDLED: &str = "SELECT h.id, h.message, h.handler, h.at, h.result
@@ -38,7 +39,8 @@ pub(crate) const HANDLED: &str = "SELECT h.id, h.message, h.handler, h.at, h.res
 pub(crate) const SENDS: &str = "SELECT o.id, o.message, o.handler, o.destination, o.priority, o.partition_key, o.at
  FROM OPENJSON(@P1) WITH (n bigint '$') AS a JOIN {s}outbound AS o ON o.message = a.n ORDER BY o.id OPTION (LOOP JOIN)";
 
-pub(crate) const ANSWERS: &str = "SELECT h.message, h.handler, h.id FROM OPENJSON(@P1) WITH (n bigint '$') AS a
+pub(crate) const ANSWERS: &str =
+    "SELECT h.message, h.handler, h.id FROM OPENJSON(@P1) WITH (n bigint '$') AS a
  JOIN {s}handled AS h ON h.message = a.n
  UNION ALL SELECT o.message, o.handler, o.id FROM OPENJSON(@P1) WITH (n bigint '$') AS a
  JOIN {s}outbound AS o ON o.message = a.n OPTION (LOOP JOIN)";
@@ -96,7 +98,8 @@ pub(crate) const SEND_CANDIDATES: &str = "SELECT TOP (@P4) o.id, o.message, o.pr
  ORDER BY o.id OPTION (LOOP JOIN)";
 
 /// The stored length of a body, `enc` and the first 18 bytes are the last three.
-pub(crate) const LINES: &str = "SELECT m.id, m.inbound, m.received_at, m.control_id, m.kind, m.source, m.parent,
+pub(crate) const LINES: &str =
+    "SELECT m.id, m.inbound, m.received_at, m.control_id, m.kind, m.source, m.parent,
  CAST(DATALENGTH(m.body) AS bigint), m.enc, SUBSTRING(m.body, 1, 18)
  FROM OPENJSON(@P1) WITH (n bigint '$') AS a JOIN {s}message AS m ON m.id = a.n OPTION (LOOP JOIN)";
 

@@ -50,13 +50,16 @@ pub(crate) const EMPTY_KEYS: &str = "TRUNCATE TABLE {s}key";
 pub(crate) const ENDS: &str = "SELECT COALESCE(MIN(id), 0), COALESCE(MAX(id), 0) FROM {s}message";
 
 /// `@P1` the first message, `@P2` numbers in a block. Types that differ by spaces at their ends only are counted apart.
-pub(crate) const SHARES: &str = "SELECT (id - @P1) / @P2, inbound, MIN(COALESCE(kind, N'')), COUNT_BIG(*), MIN(id),
+pub(crate) const SHARES: &str =
+    "SELECT (id - @P1) / @P2, inbound, MIN(COALESCE(kind, N'')), COUNT_BIG(*), MIN(id),
      MIN(received_at), MAX(received_at)
  FROM {s}message GROUP BY (id - @P1) / @P2, inbound, COALESCE(kind, N''), DATALENGTH(kind)";
 
-pub(crate) const BY_DESTINATIONS: &str = "SELECT destination, COUNT_BIG(*) FROM {s}outbound GROUP BY destination";
+pub(crate) const BY_DESTINATIONS: &str =
+    "SELECT destination, COUNT_BIG(*) FROM {s}outbound GROUP BY destination";
 
-pub(crate) const BY_DISPOSITIONS: &str = "SELECT disposition, COUNT_BIG(*) FROM {s}disposition GROUP BY disposition";
+pub(crate) const BY_DISPOSITIONS: &str =
+    "SELECT disposition, COUNT_BIG(*) FROM {s}disposition GROUP BY disposition";
 
 /// Whether no row holds a body.
 pub(crate) const IS_BARE: &str = "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM {s}message WHERE enc <> 2)

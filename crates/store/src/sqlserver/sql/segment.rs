@@ -11,7 +11,8 @@ pub(crate) const STAMP: &str = "SELECT number,
  CAST(CASE WHEN sealed_at IS NULL THEN 0 ELSE 1 END AS int) + CAST(CASE WHEN drained_at IS NULL THEN 0 ELSE 2 END AS int)
  FROM holdfast.segment WHERE opened_at IS NOT NULL AND dropped_at IS NULL ORDER BY number";
 
-pub(crate) const LIST: &str = "SELECT number, opened_at, CAST(CASE WHEN sealed_at IS NULL THEN 0 ELSE 1 END AS bit),
+pub(crate) const LIST: &str =
+    "SELECT number, opened_at, CAST(CASE WHEN sealed_at IS NULL THEN 0 ELSE 1 END AS bit),
  CAST(CASE WHEN JSON_VALUE(profile, '$.bare') = N'true' THEN 1 ELSE 0 END AS bit)
  FROM holdfast.segment WHERE opened_at IS NOT NULL AND dropped_at IS NULL ORDER BY number";
 
@@ -63,7 +64,8 @@ pub(crate) const OLDEST_REFERENCE: &str = "SELECT MIN(refers) FROM (
      UNION ALL SELECT MIN(message) FROM {s}event UNION ALL SELECT MIN(dead_letter) FROM {s}resolved) AS oldest";
 
 /// `@P1` number, `@P2` when, `@P3` the oldest reference, `@P4` the profile.
-pub(crate) const SEALED: &str = "UPDATE holdfast.segment SET sealed_at = @P2, oldest_reference = @P3, profile = @P4
+pub(crate) const SEALED: &str =
+    "UPDATE holdfast.segment SET sealed_at = @P2, oldest_reference = @P3, profile = @P4
  WHERE number = @P1 AND sealed_at IS NULL";
 
 pub(crate) const DRAINED: &str =
@@ -85,10 +87,12 @@ pub(crate) const REMAINDER: &str = "CREATE TABLE #stays (id bigint NOT NULL PRIM
  CREATE TABLE #letter (id bigint NOT NULL PRIMARY KEY);
  CREATE TABLE #bare (id bigint NOT NULL PRIMARY KEY, remnant varbinary(8) NULL)";
 
-pub(crate) const STAYS: &str = "INSERT INTO #stays (id) SELECT a.n FROM OPENJSON(@P1) WITH (n bigint '$') AS a
+pub(crate) const STAYS: &str =
+    "INSERT INTO #stays (id) SELECT a.n FROM OPENJSON(@P1) WITH (n bigint '$') AS a
  WHERE NOT EXISTS (SELECT 1 FROM #stays AS k WHERE k.id = a.n)";
 
-pub(crate) const LETTERS_STAY: &str = "INSERT INTO #letter (id) SELECT a.n FROM OPENJSON(@P1) WITH (n bigint '$') AS a
+pub(crate) const LETTERS_STAY: &str =
+    "INSERT INTO #letter (id) SELECT a.n FROM OPENJSON(@P1) WITH (n bigint '$') AS a
  WHERE NOT EXISTS (SELECT 1 FROM #letter AS k WHERE k.id = a.n)";
 
 pub(crate) const OWN_LETTERS_STAY: &str = "INSERT INTO #letter (id) SELECT d.id FROM {s}dead_letter AS d
@@ -99,7 +103,8 @@ pub(crate) const BARE: &str = "INSERT INTO #bare (id, remnant)
  SELECT id, SUBSTRING(@P2, place, 8) FROM OPENJSON(@P1) WITH (id bigint '$[0]', place int '$[1]')";
 
 /// Messages' bodies: how long they are, as stored, and how they begin.
-pub(crate) const BODY_SIZES: &str = "SELECT m.id, m.enc, CAST(DATALENGTH(m.body) AS bigint), SUBSTRING(m.body, 1, 18)
+pub(crate) const BODY_SIZES: &str =
+    "SELECT m.id, m.enc, CAST(DATALENGTH(m.body) AS bigint), SUBSTRING(m.body, 1, 18)
  FROM OPENJSON(@P1) WITH (n bigint '$') AS a JOIN {s}message AS m ON m.id = a.n";
 
 /// What is copied into the tables {n} of a segment made anew. `b.id` is there where a body has to go, and
