@@ -119,7 +119,9 @@ impl State {
                 next.faults.insert(FALSELY_FENCED);
             }
         }
-        if session.found == Some(false) {
+        // The look's answer comes behind its commit.
+        let answered = matches!(session.program, Program::Handoff { .. }) || session.end.is_some();
+        if session.found == Some(false) && answered {
             next.absent.insert(FIRST);
         }
         for number in [FIRST, SECOND] {
