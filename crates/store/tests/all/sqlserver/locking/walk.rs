@@ -249,24 +249,24 @@ impl Model for Walk {
         vec![
             never(STALE_WRITE, |_, state| !state.faults.contains(STALE_WRITE)),
             never(STALE_DROP, |_, state| !state.faults.contains(STALE_DROP)),
-            never(FALSELY_FENCED, |_, state| !state.faults.contains(FALSELY_FENCED)),
-            never(WRONGLY_ABSENT, |_, state| !state.faults.contains(WRONGLY_ABSENT)),
-            never(SPLIT, |_, state| !state.faults.contains(SPLIT)),
-            never(DEADLOCK, |walk, state| !state.deadlocked(&walk.rules)),
-            Property::sometimes(WRITTEN, |_, state| {
+            never(FALSELY_FENCED, |_: &Walk, state: &State| !state.faults.contains(FALSELY_FENCED)),
+            never(WRONGLY_ABSENT, |_: &Walk, state: &State| !state.faults.contains(WRONGLY_ABSENT)),
+            never(SPLIT, |_: &Walk, state: &State| !state.faults.contains(SPLIT)),
+            never(DEADLOCK, |walk: &Walk, state: &State| !state.deadlocked(&walk.rules)),
+            Property::sometimes(WRITTEN, |_: &Walk, state: &State| {
                 state.sessions[WRITER].end == Some(End::Committed)
             }),
-            Property::sometimes(FENCED, |_, state| state.sessions[WRITER].end == Some(End::Fenced)),
-            Property::sometimes(RETIRED, |_, state| {
+            Property::sometimes(FENCED, |_: &Walk, state: &State| state.sessions[WRITER].end == Some(End::Fenced)),
+            Property::sometimes(RETIRED, |_: &Walk, state: &State| {
                 let keeper = &state.sessions[KEEPER];
                 matches!(keeper.program, Program::Retire { .. }) && keeper.end == Some(End::Committed)
             }),
-            Property::sometimes(FOUND, |_, state| state.sessions[ANEW].found == Some(true)),
-            Property::sometimes(ABSENT, |_, state| {
+            Property::sometimes(FOUND, |_: &Walk, state: &State| state.sessions[ANEW].found == Some(true)),
+            Property::sometimes(ABSENT, |_: &Walk, state: &State| {
                 let anew = &state.sessions[ANEW];
                 anew.found == Some(false) && anew.end == Some(End::Committed)
             }),
-            Property::sometimes(WAITED, |walk, state| {
+            Property::sometimes(WAITED, |walk: &Walk, state: &State| {
                 let other = &state.sessions[OTHER];
                 other.busy()
                     && state

@@ -216,7 +216,8 @@ impl Talk {
                 3 if text.contains("@@SPID") => Stage::Standing,
                 _ => Stage::Question,
             };
-            let count = std::mem::replace(&mut before[stage as usize], before[stage as usize] + 1);
+            let count = before[stage as usize];
+            before[stage as usize] += 1;
             let deed = (self.shared.script)(self.number, stage, count);
             {
                 let mut records = self.shared.records();

@@ -132,7 +132,7 @@ fn evaluate(
     // Inside of `concat!` commas join; elsewhere they part.
     let mut joins: Vec<bool> = Vec::new();
     let mut fresh = true;
-    let mut add = |texts: &mut Texts, fresh: &mut bool, text: &str| {
+    let add = |texts: &mut Texts, fresh: &mut bool, text: &str| {
         match texts.last_mut() {
             Some(last) if !*fresh => last.push_str(text),
             _ => texts.push(text.to_owned()),
