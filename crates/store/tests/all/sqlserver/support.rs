@@ -66,14 +66,6 @@ impl Server {
         (user, host, port.parse().expect("a port is a number"))
     }
 
-    pub(super) fn port(&self) -> u16 {
-        self.parts().2
-    }
-
-    pub(super) fn host(&self) -> &str {
-        self.parts().1
-    }
-
     /// Runs a batch; the first column of all its rows, as text.
     pub(super) fn sql(&self, database: &str, batch: &str) -> Vec<String> {
         let (user, _, _) = self.parts();

@@ -113,7 +113,6 @@ pub(super) enum Cell {
     Int(i32),
     /// 64 bits.
     Big(i64),
-    Bit(bool),
     Text(String),
     /// 64 bits that are missing.
     NoBig,
@@ -138,7 +137,6 @@ pub(super) fn columns(row: &[Cell]) -> Vec<u8> {
         match cell {
             Cell::Int(_) => bytes.extend([0x26, 4]),
             Cell::Big(_) | Cell::NoBig => bytes.extend([0x26, 8]),
-            Cell::Bit(_) => bytes.extend([0x68, 1]),
             Cell::Text(_) | Cell::NoText => bytes.extend([0xe7, 0x40, 0x1f, 9, 4, 0xd0, 0, 0x34]),
         }
         bytes.extend(short_text("c"));
@@ -158,7 +156,6 @@ pub(super) fn one_row(row: &[Cell]) -> Vec<u8> {
                 bytes.push(8);
                 bytes.extend(value.to_le_bytes());
             }
-            Cell::Bit(value) => bytes.extend([1, u8::from(*value)]),
             Cell::NoBig => bytes.push(0),
             Cell::NoText => bytes.extend([0xff, 0xff]),
             Cell::Text(text) => {
