@@ -59,16 +59,18 @@ pub struct Node {
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct StoreSettings {
-    /// `sqlite` (embedded) or `postgres` (a database server).
+    /// `sqlite` (embedded), `postgres` or `sqlserver` (a database server).
     pub backend: String,
     /// Folder of the embedded store.
     pub directory: PathBuf,
-    /// Where the database server is: `postgres://user@host:port/database`; several hosts are parted by commas.
-    /// Never with a password.
+    /// Where the database server is: `postgres://user@host:port/database` or `sqlserver://user@host:port/database`; several
+    /// hosts are parted by commas. Never with a password.
     pub url: String,
     /// A file that holds the password for the database server, such as a container's secret; relative to the
     /// config repository. Empty = none.
     pub password_file: PathBuf,
+    /// A program with its arguments that prints an access token to log in to SQL Server with; empty = none.
+    pub log_in_command: Vec<String>,
     /// Whether `url` may ask for a connection to another machine without TLS.
     pub plaintext: bool,
     /// `standard`: standbys that commits do not wait for are said aloud; `strict`: they are refused.
@@ -77,7 +79,7 @@ pub struct StoreSettings {
     pub commit_seconds: u64,
     /// A segment is sealed when it passes this size, in MiB.
     pub segment_mb: u64,
-    /// Whether bodies are compressed before they are written: `on`, `off`, or `auto`, which is `on` with `postgres`.
+    /// Whether bodies are compressed before they are written: `on`, `off`, or `auto`, which is `on` on a server.
     /// What was written is read either way.
     pub compression: String,
 }
@@ -89,7 +91,7 @@ impl StoreSettings {
         match self.compression.as_str() {
             "on" => true,
             "off" => false,
-            _ => self.backend == "postgres",
+            _ => self.backend != "sqlite",
         }
     }
 }
@@ -169,6 +171,7 @@ impl Default for Settings {
                 directory: PathBuf::from(".holdfast"),
                 url: String::new(),
                 password_file: PathBuf::new(),
+                log_in_command: Vec::new(),
                 plaintext: false,
                 durability: "standard".to_owned(),
                 commit_seconds: 10,

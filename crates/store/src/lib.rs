@@ -2,7 +2,7 @@
 //! lease row.
 //!
 //! [`contract`] says what every backend promises; [`conformance`] holds a backend to it; [`sqlite`] is
-//! the embedded backend, [`postgres`] the one for a database server. [`ceiling`] measures what a database can
+//! the embedded backend, [`postgres`] and [`sqlserver`] those for a database server. [`ceiling`] measures what a database can
 //! append at best.
 
 pub mod board;
@@ -19,7 +19,9 @@ mod packing;
 pub mod postgres;
 pub mod rows;
 mod segments;
+mod server;
 pub mod sqlite;
+pub mod sqlserver;
 mod tally;
 pub mod views;
 

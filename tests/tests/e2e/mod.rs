@@ -21,5 +21,6 @@ mod postgres;
 mod retention;
 mod runbooks;
 mod site;
+mod sqlserver;
 mod start;
 mod vip;

@@ -294,6 +294,10 @@ fn both_compose_files_run_the_same_versions_and_give_a_node_the_same_database() 
         };
         assert_eq!(lines(&one).len(), 1, "{start}: {:?}", lines(&one));
         assert_eq!(lines(&one), lines(&cluster));
+        let third = read("docker-compose.sqlserver.yml");
+        if start == "image: holdfast:" || start == "HOLDFAST_API__BIND: " {
+            assert_eq!(lines(&one), lines(&third));
+        }
     }
 }
 
@@ -312,10 +316,15 @@ fn docker_compose_accepts_the_compose_files() {
         );
         return;
     };
-    for file in ["docker-compose.yml", "docker-compose.cluster.yml"] {
+    for file in [
+        "docker-compose.yml",
+        "docker-compose.cluster.yml",
+        "docker-compose.sqlserver.yml",
+    ] {
         let answer = Command::new(words[0])
             .args(&words[1..])
             .args(["--file", file, "config", "--quiet"])
+            .env("ACCEPT_EULA", "Y") // nothing is started
             .current_dir(root())
             .output()
             .expect("it answered a moment ago");

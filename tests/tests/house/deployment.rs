@@ -64,8 +64,12 @@ fn lost_runbooks(rules: &File, exists: impl Fn(&str) -> bool) -> Vec<String> {
         .collect()
 }
 
-/// What is wrong with the compose file of a cluster, whose balancer and gates run these two files.
-fn cluster(text: &str, balancer: &str, gate: &str) -> Vec<String> {
+/// The nodes of the two compose files of clusters.
+const THREE: [&str; 3] = ["a", "b", "c"];
+const TWO: [&str; 2] = ["a", "b"];
+
+/// What is wrong with the compose file of a cluster of these nodes, whose balancer and gates run these two files.
+fn cluster(text: &str, nodes: &[&str], balancer: &str, gate: &str) -> Vec<String> {
     let mut found = Vec::new();
     let given = |service: &str, name: &str| {
         environment(text, service)
@@ -77,7 +81,7 @@ fn cluster(text: &str, balancer: &str, gate: &str) -> Vec<String> {
             .iter()
             .find_map(|line| line.strip_prefix("ipv4_address: ").map(str::to_owned))
     };
-    for letter in ["a", "b", "c"] {
+    for letter in nodes {
         let (node, its_gate) = (format!("node-{letter}"), format!("gate-{letter}"));
         let place = address(&its_gate);
         let places = [
@@ -209,11 +213,116 @@ fn systemd_knows_every_line_of_the_unit() {
 
 #[test]
 fn the_compose_file_of_a_cluster_fits_together_and_runs_the_files_of_this_repository() {
-    settle(cluster(
-        &read("docker-compose.cluster.yml"),
-        &read("haproxy/haproxy.cfg"),
-        &read("haproxy/haproxy-probe.cfg"),
+    let (balancer, gate) = (read("haproxy/haproxy.cfg"), read("haproxy/haproxy-probe.cfg"));
+    let mut found = cluster(&read("docker-compose.cluster.yml"), &THREE, &balancer, &gate);
+    found.extend(cluster(
+        &read("docker-compose.sqlserver.yml"),
+        &TWO,
+        &balancer,
+        &gate,
     ));
+    settle(found);
+}
+
+/// What is wrong with the compose file that runs SQL Server; `exists` answers for a path from the root.
+fn sqlserver(text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    let service = |name: &str| below(text, &["services", name]);
+    for name in ["database", "database-prepared", "conformance"] {
+        if service(name).is_empty() {
+            found.push(format!("there is no service `{name}`"));
+        }
+        for (variable, value) in environment(text, name) {
+            if variable.contains("PASSWORD") && !variable.ends_with("_FILE") {
+                found.push(format!(
+                    "{name}: `{variable}` is a secret; give it as a file from `secrets`"
+                ));
+            }
+            if value.contains("://")
+                && value
+                    .split('@')
+                    .next()
+                    .is_some_and(|user| user.matches(':').count() > 1)
+            {
+                found.push(format!("{name}: `{variable}` holds a password"));
+            }
+        }
+    }
+    let own = text.lines().filter_map(|line| line.trim().strip_prefix("- ./"));
+    for path in own
+        .filter_map(|line| line.split(':').next())
+        .filter(|path| !exists(path))
+    {
+        found.push(format!("mounts `{path}`, which is not there"));
+    }
+    for script in names(text, "/scripts/") {
+        let script = script.replacen("/scripts/", "deploy/sqlserver/", 1) + ".sql";
+        if !exists(&script) {
+            found.push(format!("runs `{script}`, which is not there"));
+        }
+    }
+    for line in [
+        "HOLDFAST_STORE__BACKEND: sqlserver",
+        "image: mcr.microsoft.com/mssql/server:2022-latest",
+    ] {
+        if !text.lines().any(|found| found.trim() == line) {
+            found.push(format!("there is no line `{line}`"));
+        }
+    }
+    let url = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("HOLDFAST_STORE__URL: "));
+    if url.is_none_or(|url| !url.contains("cacert=") || url.contains("trustservercertificate")) {
+        found.push("the nodes do not check the server's certificate".to_owned());
+    }
+    found
+}
+
+#[test]
+fn the_compose_file_for_sql_server_runs_what_is_here_and_shows_no_secret() {
+    settle(sqlserver(&read("docker-compose.sqlserver.yml"), |path| {
+        root().join(path).exists()
+    }));
+}
+
+#[test]
+fn a_compose_file_for_sql_server_that_breaks_a_rule_is_named() {
+    let good = read("docker-compose.sqlserver.yml");
+    for (change, to, expected) in [
+        (
+            "MSSQL_SA_PASSWORD_FILE: /run",
+            "MSSQL_SA_PASSWORD: /run",
+            "is a secret",
+        ),
+        ("sqlserver://sa@", "sqlserver://sa:hunter2@", "holds a password"),
+        (
+            "- ./deploy/sqlserver:",
+            "- ./deploy/mssql:",
+            "mounts `deploy/mssql`",
+        ),
+        (
+            "/scripts/roles.sql",
+            "/scripts/role.sql",
+            "runs `deploy/sqlserver/role.sql`",
+        ),
+        (
+            "BACKEND: sqlserver",
+            "BACKEND: postgres",
+            "no line `HOLDFAST_STORE__BACKEND",
+        ),
+        (
+            "holdfast?cacert=/run/secrets/database-ca.pem",
+            "holdfast?trustservercertificate=true",
+            "do not check",
+        ),
+        ("  conformance:", "  suite:", "no service `conformance`"),
+    ] {
+        let found = sqlserver(&good.replacen(change, to, 1), |path| root().join(path).exists());
+        assert!(
+            found.iter().any(|line| line.contains(expected)),
+            "{to}: {found:?}"
+        );
+    }
 }
 
 #[test]
@@ -226,6 +335,19 @@ fn no_node_is_process_1_of_its_container() {
     );
     for path in ["docker-compose.yml", "docker-compose.cluster.yml"] {
         assert!(!read(path).contains("entrypoint:"), "{path} takes tini away");
+    }
+    let text = read("docker-compose.sqlserver.yml");
+    let shared = text
+        .split("x-node:")
+        .nth(1)
+        .and_then(|rest| rest.split("x-settings:").next());
+    assert!(shared.is_some_and(|node| !node.contains("entrypoint:")));
+    for letter in TWO {
+        let node = below(&text, &["services", &format!("node-{letter}")]).join("\n");
+        assert!(
+            !node.is_empty() && !node.contains("entrypoint:"),
+            "node-{letter} takes tini away"
+        );
     }
     assert!(!read("deploy/kubernetes/holdfast.yaml").contains("          command: [holdfast"));
 }
@@ -271,7 +393,7 @@ fn a_deployment_that_breaks_a_rule_is_named() {
         (":8404:8404", ":8404:9404", "listens at no 9404"),
         ("./haproxy/haproxy.cfg", "./haproxy.cfg", "is not what runs"),
     ] {
-        let found = cluster(&good.replacen(change, to, 1), &balancer, &gate);
+        let found = cluster(&good.replacen(change, to, 1), &THREE, &balancer, &gate);
         assert!(
             found.iter().any(|line| line.contains(expected)),
             "{to}: {found:?}"

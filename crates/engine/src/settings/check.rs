@@ -22,15 +22,25 @@ pub(super) fn check(settings: &Settings) -> Vec<(&'static str, Problem)> {
     let backend = settings.store.backend.as_str();
     refuse(
         "store.backend",
-        !["sqlite", "postgres"].contains(&backend),
+        !["sqlite", "postgres", "sqlserver"].contains(&backend),
         format!("store.backend `{backend}` is not in this release"),
-        "use `sqlite` or `postgres`",
+        "use `sqlite`, `postgres` or `sqlserver`",
     );
     refuse(
         "store.url",
-        backend == "postgres" && settings.store.url.is_empty(),
-        "store.backend is `postgres`, but store.url does not say where the database is".to_owned(),
-        "write postgres://user@host:port/database",
+        backend != "sqlite" && settings.store.url.is_empty(),
+        format!("store.backend is `{backend}`, but store.url does not say where the database is"),
+        if backend == "sqlserver" {
+            "write sqlserver://user@host:port/database"
+        } else {
+            "write postgres://user@host:port/database"
+        },
+    );
+    refuse(
+        "store.log_in_command",
+        backend != "sqlserver" && !settings.store.log_in_command.is_empty(),
+        format!("store.log_in_command is set, but store.backend is `{backend}`"),
+        "leave it out: only SQL Server is logged in to with an access token",
     );
     let durability = settings.store.durability.as_str();
     refuse(
@@ -87,7 +97,7 @@ pub(super) fn check(settings: &Settings) -> Vec<(&'static str, Problem)> {
         "cluster.enabled",
         settings.cluster.enabled && backend == "sqlite",
         "cluster.enabled is true, but the store is embedded in one node".to_owned(),
-        "set store.backend to `postgres`: the nodes of a cluster share one database server",
+        "set store.backend to `postgres` or `sqlserver`: the nodes of a cluster share one database server",
     );
     refuse(
         "cluster.profile",

@@ -8,15 +8,16 @@ use sqlx_core::row::Row;
 use sqlx_postgres::{PgArguments, PgRow};
 use uuid::Uuid;
 
+use super::Target;
 use super::fault::{self, database};
 use super::lease;
-use super::link::{Link, Purpose, arguments};
+use super::link::{Link, arguments};
 use super::migrate;
 use super::options::Options;
 use super::segment::number;
-use super::target::Target;
 use crate::Error;
 use crate::board::{Asked, Board, HANDOFF_MAX, Leadership, Lease, Mark, Member, MemberView, Renewal};
+use crate::server::{Purpose, check_epoch};
 
 /// Now by the database's clock, in microseconds; a statement that waited for a lock reads it after the wait.
 macro_rules! now {
@@ -401,7 +402,7 @@ fn take(
             .map_err(&doing)?;
         let Some(row) = row else { return Ok(None) };
         let epoch = number(&row, 0).map_err(&doing)?;
-        lease::check_epoch(epoch)?;
+        check_epoch(epoch)?;
         let (acquired_at, heard_at): (i64, i64) = (
             row.try_get(1).map_err(&doing)?,
             row.try_get(2).map_err(&doing)?,

@@ -1,10 +1,11 @@
 //! What a PostgreSQL server appends at best, see [`crate::ceiling`].
 
 use super::fault::database;
-use super::link::{Link, Purpose, arguments};
+use super::link::{Link, arguments};
 use super::options::Options;
 use crate::Error;
 use crate::ceiling::{Appended, Load};
+use crate::server::Purpose;
 
 const DROP: &str = "DROP SCHEMA IF EXISTS holdfast_ceiling CASCADE";
 

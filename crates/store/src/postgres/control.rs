@@ -11,6 +11,7 @@ use super::fault::database;
 use super::link::{Link, arguments};
 use super::segment::number;
 use crate::codes;
+use crate::server::not_leading;
 use crate::views::Leader;
 use crate::{Desired, Error, NameKind};
 
@@ -131,9 +132,4 @@ pub(super) fn set_desired(
         return Err(not_leading());
     }
     Ok(())
-}
-
-/// Why an administrative call of an older term is refused.
-pub(super) fn not_leading() -> Error {
-    Error::Refused("this node no longer leads: ask the node that does".to_owned())
 }

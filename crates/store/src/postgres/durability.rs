@@ -4,11 +4,11 @@ use sqlx_core::error::Error as Driver;
 use sqlx_core::row::Row;
 use sqlx_postgres::{PgArguments, PgRow};
 
+use super::Target;
 use super::fault;
 use super::link::Link;
-use super::options::Durability;
-use super::target::Target;
 use crate::Error;
+use crate::server::target::Durability;
 
 const VERSION_MIN: i32 = 130_000;
 

@@ -4,17 +4,7 @@
 use sqlx_core::error::Error as Driver;
 
 use crate::Error;
-
-/// What an error of a write means. A text is for a person and says what to do.
-#[derive(Debug, Clone)]
-pub(super) enum Trouble {
-    /// The values of some unit were refused; nothing was written.
-    Values(String),
-    /// The database said no; nothing was written.
-    Denied(String),
-    /// The connection broke before the answer came.
-    Lost(String),
-}
+use crate::server::Trouble;
 
 /// The SQLSTATE of an answer of the server.
 pub(super) fn state(error: &Driver) -> Option<String> {

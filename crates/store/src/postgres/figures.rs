@@ -4,9 +4,10 @@ use sqlx_core::row::Row;
 use sqlx_postgres::PgArguments;
 
 use super::fault::database;
-use super::link::{Link, Purpose};
+use super::link::Link;
 use super::options::Options;
 use crate::Error;
+use crate::server::Purpose;
 
 const FIGURES: &str = "
  SELECT coalesce((SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()), 0)::bigint,

@@ -6,17 +6,11 @@ use sqlx_core::error::Error as Driver;
 use uuid::Uuid;
 
 use super::fault::{self, database};
-use super::link::{Link, Purpose, arguments, session_name};
+use super::link::{Link, arguments};
 use super::segment::number;
 use crate::Error;
-
-/// A leadership as its writer holds it: the term, and which of its sessions may write.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lead {
-    pub(super) term: Term,
-    /// New for each connection: a statement that an older connection left behind claims nothing.
-    pub(super) session: Uuid,
-}
+use crate::server::lead::led_by_a_cluster;
+use crate::server::{Lead, Purpose, check_epoch, session_name};
 
 /// Takes leadership. Sessions of older terms are ended, where this user may, when they keep it waiting and
 /// once it is taken.
@@ -49,10 +43,7 @@ fn take(link: &mut Link, node: &str, now: Timestamp) -> Result<Lead, Error> {
             arguments!(id, node, now.0).map_err(&doing)?,
         );
         let Some(row) = row.map_err(&doing)? else {
-            return Err(Error::Refused(
-                "a node of a cluster leads this store: set cluster.enabled on this one too, or give it a store of its own"
-                    .to_owned(),
-            ));
+            return Err(led_by_a_cluster());
         };
         let epoch = number(&row, 0).map_err(&doing)?;
         check_epoch(epoch)?;
@@ -65,16 +56,6 @@ fn take(link: &mut Link, node: &str, now: Timestamp) -> Result<Lead, Error> {
             session,
         })
     })
-}
-
-/// Numbers of leaderships have a limit: rows carry them in 20 bits.
-pub(super) fn check_epoch(epoch: u32) -> Result<(), Error> {
-    if epoch >= 1 << 20 {
-        return Err(Error::Refused(
-            "this store has seen 2^20 leaderships: export it into a new one".to_owned(),
-        ));
-    }
-    Ok(())
 }
 
 /// Voids the claims of all older terms. Waits for the handoff that is in flight.

@@ -16,10 +16,16 @@ use sqlx_core::types::Type;
 use sqlx_postgres::{PgArguments, PgConnection, PgRow, Postgres};
 use tokio::runtime::{Builder, Runtime};
 
+use super::Target;
 use super::durability;
 use super::fault;
-use super::target::{Place, Reached, Target};
+use super::notice::Warnings;
 use crate::Error;
+use crate::server::target::Reached;
+use crate::server::{Purpose, session_name};
+
+/// One server.
+type Place = crate::server::target::Place<sqlx_postgres::PgConnectOptions>;
 
 /// How long making a connection may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -36,29 +42,9 @@ const PROOF_PATIENCE: Duration = Duration::from_millis(200);
 /// How long a small transaction of the writer may take beside its commits.
 const WRITER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a session is for; decides its settings.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Purpose {
-    Write,
-    Keep,
-    Read,
-    /// The lease; no call takes longer than this.
-    Lead(Duration),
-}
-
-impl Purpose {
-    fn word(self) -> &'static str {
-        match self {
-            Purpose::Write => "writer",
-            Purpose::Keep => "keeper",
-            Purpose::Read => "reader",
-            Purpose::Lead(_) => "lease",
-        }
-    }
-
-    /// Settings of the session. READ COMMITTED: there a row lock sees what a takeover changed.
-    fn settings(self) -> &'static str {
-        match self {
+/// Settings of the session. READ COMMITTED: there a row lock sees what a takeover changed.
+fn settings(purpose: Purpose) -> &'static str {
+    match purpose {
             // A time limit of the operator's must not cut a commit off while it waits for a standby. A server
             // that does not hear from this node any more ends the session soon, and with it its locks.
             Purpose::Write => {
@@ -90,11 +76,10 @@ impl Purpose {
                  SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
             }
         }
-    }
 }
 
 /// An open connection.
-pub(super) struct Link {
+pub struct Link {
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
     connection: Option<PgConnection>,
@@ -103,6 +88,8 @@ pub(super) struct Link {
     pub(super) backend: i32,
     /// When it answered last, or failed to.
     used: Instant,
+    /// Made with the first commit.
+    pub(super) warnings: Option<Warnings>,
 }
 
 /// What a server says of itself and of the session.
@@ -169,8 +156,9 @@ impl Link {
             patience: connecting,
             backend: 0,
             used: Instant::now(),
+            warnings: None,
         };
-        link.script(purpose.settings())
+        link.script(settings(purpose))
             .map_err(fault::database("setting a session up"))?;
         let standing = link.standing().map_err(fault::database("setting a session up"))?;
         link.backend = standing.backend;
@@ -382,13 +370,6 @@ impl Drop for Link {
             runtime.shutdown_background();
         }
     }
-}
-
-/// `holdfast-writer 3 node-1`; `-` where no term is held.
-pub(super) fn session_name(purpose: Purpose, epoch: Option<u32>, node: &str) -> String {
-    let epoch = epoch.map_or("-".to_owned(), |epoch| epoch.to_string());
-    let name = format!("holdfast-{} {epoch} {node}", purpose.word());
-    name.chars().take(63).collect() // the server's own limit
 }
 
 /// Adds a value to those of a statement.

@@ -20,7 +20,6 @@ mod durability;
 mod fault;
 mod figures;
 mod integrity;
-mod keeper;
 mod lease;
 mod link;
 mod migrate;
@@ -28,21 +27,21 @@ mod notice;
 mod open;
 mod options;
 mod orders;
-mod readers;
 mod retention;
 mod seal;
 mod search;
 mod segment;
-mod settle;
-mod store;
 mod tables;
-mod target;
-mod url;
-mod writer;
 
 pub use board::{PostgresBoard, board};
 pub use ceiling::ceiling;
 pub use figures::{ServerFigures, server_figures};
 pub use open::open;
 pub use options::{Durability, Options};
-pub use store::PostgresStore;
+
+/// Where and how to connect.
+type Target = crate::server::target::Target<sqlx_postgres::PgConnectOptions>;
+
+/// The store in a PostgreSQL database.
+
+pub type PostgresStore = crate::server::ServerStore<link::Link>;

@@ -10,9 +10,11 @@ use sqlx_core::Url;
 use sqlx_core::connection::ConnectOptions;
 use sqlx_postgres::{PgConnectOptions, PgSslMode};
 
-use super::target::{Place, Target};
-use super::url;
+use super::Target;
 use crate::Error;
+pub use crate::server::target::Durability;
+use crate::server::target::Place;
+use crate::server::url::{self, POSTGRES};
 
 /// Statements that a connection keeps prepared: some thirty texts for each segment that it reads.
 const STATEMENTS_KEPT: usize = 200;
@@ -48,16 +50,6 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
 }
 
-/// What a committed message must survive.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Durability {
-    /// A crash of the database server. Standbys that are not waited for are said aloud.
-    #[default]
-    Standard,
-    /// A failover too: a server whose standbys are not waited for is refused.
-    Strict,
-}
-
 impl Options {
     /// Segments of 256 MiB, two million rows or one day, whichever comes first; four readers.
     pub fn new(url: impl Into<String>) -> Options {
@@ -81,7 +73,7 @@ impl Options {
     pub(super) fn target(&self) -> Result<Target, Error> {
         let mut places = Vec::new();
         let mut unverified = false;
-        for (url, name) in url::part(&self.url)? {
+        for (url, name) in url::part(&POSTGRES, &self.url)? {
             let (options, verified) = self.driver_options(&url)?;
             unverified |= !verified;
             let name = match options.get_socket() {
@@ -90,18 +82,13 @@ impl Options {
             };
             places.push(Place { options, name });
         }
-        Ok(Target::new(
-            places,
-            unverified,
-            self.commit_patience,
-            self.durability,
-        ))
+        Ok(Target::new(places, unverified, self.durability))
     }
 
     /// The driver's options for one server, and whether nobody between can pass for it.
     fn driver_options(&self, url: &Url) -> Result<(PgConnectOptions, bool), Error> {
-        url::check_files(url)?;
-        let options = PgConnectOptions::from_url(url).map_err(|error| url::refuse(&error.to_string()))?;
+        url::check_files(&POSTGRES, url)?;
+        let options = PgConnectOptions::from_url(url).map_err(|error| POSTGRES.refuse(&error.to_string()))?;
         // An address in brackets is one to the URL only.
         let host = options.get_host().trim_matches(['[', ']']).to_owned();
         let local = options.get_socket().is_some() || url::is_loopback(&host);

@@ -8,21 +8,19 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use model::Term;
+use model::{Term, Timestamp};
 use sqlx_core::error::Error as Driver;
 use sqlx_core::row::Row;
 use sqlx_postgres::PgRow;
 
-use super::control::not_leading;
 use super::fault::{self, database};
-use super::link::{Link, Purpose, arguments};
-use super::store::Shared;
-use super::tables::Tables;
+use super::link::{Link, arguments};
 use super::{seal, segment};
 use crate::Error;
 use crate::packing::{self, HEAD_BYTES, Place, REMOVED};
-use crate::segments::View;
-use crate::segments::retention::{Done, Fate, Findings, Remainder, RetentionRules, Retired};
+use crate::segments::retention::Remainder;
+use crate::segments::revision::Revision;
+use crate::server::not_leading;
 use crate::tally::KINDS;
 
 /// Attempts to lock a segment's tables, and the pause between two.
@@ -31,75 +29,24 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// Tables with values that may lie out of line.
 const WITH_TOAST: [&str; 5] = ["message", "outbound", "outcome", "dead_letter", "event"];
 
-/// Looks through a segment; `None` when it is not sealed and live.
-pub(super) fn examine(
+/// Drops a segment's tables.
+pub(super) fn drop_segment(
+    revision: &Revision,
     link: &mut Link,
-    number: u32,
-    rules: &RetentionRules,
-) -> Result<Option<(Findings, Remainder)>, Error> {
-    let catalog = segment::catalog(link)?;
-    let mut segments = catalog.segments.iter();
-    let Some(index) = segments.position(|segment| segment.number == number && segment.sealed) else {
-        return Ok(None);
-    };
-    View::new(Tables::new(link, catalog))
-        .examine(index, rules)
-        .map(Some)
-}
-
-/// Drops a segment or makes it anew, as the rules say.
-pub(super) fn retire(
-    shared: &Shared,
     term: Term,
     number: u32,
-    rules: &RetentionRules,
-) -> Result<Option<Retired>, Error> {
-    // One at a time: what one judges, another must not change.
-    let _alone = shared.retiring.lock();
-    let mut link = Link::open(&shared.target, &shared.options.node, Purpose::Keep)?;
-    let retired = retire_over(&mut link, shared, term, number, rules);
-    link.close();
-    retired
-}
-
-fn retire_over(
-    link: &mut Link,
-    shared: &Shared,
-    term: Term,
-    number: u32,
-    rules: &RetentionRules,
-) -> Result<Option<Retired>, Error> {
-    if !leads(link, term, "")? {
-        return Err(not_leading());
-    }
-    let Some((findings, remainder)) = examine(link, number, rules)? else {
-        return Ok(None);
-    };
-    let before = segment::bytes(link, number)?;
-    let now = shared.options.clock.now();
-    let done = match findings.fate {
-        Fate::Stay => Ok(Done::Kept),
-        Fate::Drop => change(shared, link, term, |link| {
-            drop_tables(link, number)?;
-            note(link, "dropped_at", number, now.0)
-        })
-        .map(|()| Done::Dropped(before)),
-        Fate::Shrink => shrink(shared, link, term, number, &remainder).and_then(|()| {
-            let after = segment::bytes(link, number)?;
-            Ok(Done::Shrunk(before.saturating_sub(after)))
-        }),
-    };
-    let done = match done {
-        Err(error) if fault::state_of(&error).as_deref() == Some("55P03") => Done::Busy,
-        other => other?,
-    };
-    Ok(Some(Retired { findings, done }))
+    now: Timestamp,
+) -> Result<(), Error> {
+    change(revision, link, term, |link| {
+        drop_tables(link, number)?;
+        note(link, "dropped_at", number, now.0)
+    })
 }
 
 /// A transaction that changes segments, and proves the term when all is done: what proves it keeps the lease from being
 /// renewed until the transaction has ended. Readers who looked at several segments while it ended look again.
 fn change(
-    shared: &Shared,
+    revision: &Revision,
     link: &mut Link,
     term: Term,
     work: impl FnOnce(&mut Link) -> Result<(), Error>,
@@ -112,11 +59,11 @@ fn change(
             Err(not_leading())
         }
     };
-    link.transaction_ending(proven, |commit| shared.revision.change(commit))
+    link.transaction_ending(proven, |commit| revision.change(commit))
 }
 
 /// Whether a term leads; with `FOR SHARE` nobody takes it from it before the transaction ends.
-fn leads(link: &mut Link, term: Term, lock: &str) -> Result<bool, Error> {
+pub(super) fn leads(link: &mut Link, term: Term, lock: &str) -> Result<bool, Error> {
     let doing = database("reading the term");
     let sql = format!(
         "SELECT 1 FROM holdfast.lease WHERE lease_group = 0 AND epoch = $1 AND term = $2 AND NOT released {lock}"
@@ -213,8 +160,8 @@ fn remnant(row: &PgRow) -> Result<(i64, Vec<u8>), Driver> {
 }
 
 /// Fills new tables with what has to stay and puts them in the place of the old ones.
-fn shrink(
-    shared: &Shared,
+pub(super) fn shrink(
+    revision: &Revision,
     link: &mut Link,
     term: Term,
     number: u32,
@@ -223,7 +170,7 @@ fn shrink(
     let doing = database("copying what has to stay of a segment");
     let old = segment::prefix(number);
     let new = format!("holdfast.r{number:06}_");
-    change(shared, link, term, |link| {
+    change(revision, link, term, |link| {
         link.script(
             "CREATE TEMP TABLE stays (id bigint PRIMARY KEY) ON COMMIT DROP;
              CREATE TEMP TABLE letter (id bigint PRIMARY KEY) ON COMMIT DROP;

@@ -12,6 +12,7 @@ use super::migrate::LOCK;
 use crate::Error;
 use crate::segments::catalog::{Catalog, Segment};
 use crate::segments::retention::SegmentInfo;
+use crate::server::Lead;
 use crate::tally::KINDS;
 
 const TABLES: &str = include_str!("../../migrations/postgres/segment.sql");
@@ -55,29 +56,8 @@ pub(super) fn catalog(link: &mut Link) -> Result<Catalog, Error> {
     Ok(Catalog { segments })
 }
 
-/// Times that a read is repeated because another node changed segments under it.
-const TRIES: usize = 5;
-
-/// Reads, again when a segment was dropped, sealed or made anew meanwhile: for a process that does not do so itself. A
-/// fault that such a change explains is not passed on.
-pub(super) fn unchanged<T>(
-    link: &mut Link,
-    read: impl Fn(&mut Link) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let mut before = stamp(link)?;
-    for _ in 1..TRIES {
-        let answer = read(link);
-        let after = stamp(link)?;
-        if after == before {
-            return answer;
-        }
-        before = after;
-    }
-    read(link)
-}
-
 /// Something that changes whenever a row of the list of segments does.
-fn stamp(link: &mut Link) -> Result<String, Error> {
+pub(super) fn stamp(link: &mut Link) -> Result<String, Error> {
     let sql = "SELECT coalesce(string_agg(xmin::text, ',' ORDER BY number), '') FROM holdfast.segment
         WHERE opened_at IS NOT NULL AND dropped_at IS NULL";
     link.row(sql, PgArguments::default())
@@ -200,6 +180,33 @@ fn make(link: &mut Link, now: Timestamp) -> Result<u32, Error> {
     Ok(made)
 }
 
+/// Opens the segment that was made ahead, under the claim; false when the claim found no row, or it is open.
+pub(super) fn open(
+    link: &mut Link,
+    lead: &Lead,
+    number: u32,
+    first: i64,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let doing = database("opening the next segment");
+    let values = arguments!(
+        lead.term.epoch.0 as i32,
+        lead.term.id,
+        lead.session,
+        number as i32,
+        first,
+        now.0
+    );
+    let opened = link.rows(
+        "WITH own AS (SELECT 1 FROM holdfast.shard
+             WHERE shard = 0 AND epoch = $1 AND term = $2 AND session = $3 FOR UPDATE)
+         UPDATE holdfast.segment SET first_row = $5, opened_at = $6
+         WHERE number = $4 AND opened_at IS NULL AND EXISTS (SELECT FROM own) RETURNING 1",
+        values.map_err(&doing)?,
+    );
+    Ok(!opened.map_err(&doing)?.is_empty())
+}
+
 /// Sees to it that there is a segment to write to.
 pub(super) fn open_first(link: &mut Link, now: Timestamp) -> Result<(), Error> {
     if !catalog(link)?.segments.is_empty() {
@@ -220,4 +227,26 @@ pub(super) fn open_first(link: &mut Link, now: Timestamp) -> Result<(), Error> {
         .map_err(&doing)
         .map(drop)
     })
+}
+
+/// Whether a row of a segment is there; of one that takes no more rows, which may lose some by rule, whether it is known.
+pub(super) fn has(link: &mut Link, table: &str, row: i64, number: u32) -> Result<bool, Error> {
+    let doing = database("looking for what was written last");
+    let open = link
+        .maybe_row(
+            "SELECT sealed_at IS NULL AND dropped_at IS NULL FROM holdfast.segment
+             WHERE number = $1 AND opened_at IS NOT NULL",
+            arguments!(number as i32).map_err(&doing)?,
+        )
+        .map_err(&doing)?;
+    let Some(open) = open else { return Ok(false) };
+    if !open.try_get(0).map_err(&doing)? {
+        return Ok(true);
+    }
+    let sql = text(
+        &format!("SELECT EXISTS (SELECT FROM {{s}}{table} WHERE id = $1)"),
+        number,
+    );
+    let found = link.row(sql, arguments!(row).map_err(&doing)?);
+    found.and_then(|row| row.try_get(0)).map_err(&doing)
 }

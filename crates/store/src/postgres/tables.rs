@@ -23,7 +23,7 @@ use crate::views::{DeadLetter, DeadLetterFilter, Event, OpenSend, Summary};
 use crate::{Error, WorkMessage};
 
 /// A connection, and the segments as they were when a call began.
-pub(super) struct Tables<'l> {
+pub(crate) struct Tables<'l> {
     link: &'l mut Link,
     catalog: Catalog,
 }

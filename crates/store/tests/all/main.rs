@@ -8,4 +8,5 @@ mod postgres;
 mod promises;
 mod refusals;
 mod retention;
+mod sqlserver;
 mod support;

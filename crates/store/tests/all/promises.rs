@@ -2,13 +2,17 @@
 //! is killed at any moment.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use futures::StreamExt;
 use store::conformance::{Case, CrashWriter, Fixture, cases, verify_after_crash};
 
 use crate::support::block_on;
+
+/// Part of the names of the cases to run, told one by one; for a server that takes its time.
+const ONLY: &str = "HOLDFAST_TEST_CASES";
 
 /// Runs every case, each on a place of its own: `place` makes it and what keeps it, `open` the fixture there.
 pub(crate) fn keep_every_promise<P>(place: impl Fn() -> P, open: impl Fn(&P) -> Fixture, at_once: usize) {
@@ -16,12 +20,25 @@ pub(crate) fn keep_every_promise<P>(place: impl Fn() -> P, open: impl Fn(&P) -> 
         let (place, open) = (&place, &open);
         async move {
             let place = place();
+            let begun = Instant::now();
             let outcome = (case.run)(open(&place)).await;
+            if std::env::var_os(ONLY).is_some() {
+                let kept = if outcome.is_ok() { "kept" } else { "broken" };
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "{kept} ({:.1?}): {}",
+                    begun.elapsed(),
+                    case.name
+                );
+            }
             outcome.err().map(|fault| format!("{}: {fault}", case.name))
         }
     };
+    // All of them, unless somebody looks into some.
+    let only = std::env::var(ONLY).unwrap_or_default();
+    let chosen = cases().into_iter().filter(|case| case.name.contains(&only));
     // Side by side, so that they wait for the disk together.
-    let runs = futures::stream::iter(cases())
+    let runs = futures::stream::iter(chosen)
         .map(run)
         .buffer_unordered(at_once)
         .filter_map(std::future::ready);

@@ -313,9 +313,9 @@ async fn end_when_fenced(roles: watch::Receiver<Role>) -> ! {
 /// Joins the cluster as a standby; also the way by which commands reach the leader.
 async fn join(serving: &Serving) -> anyhow::Result<(Arc<Cluster>, Box<dyn Orders>)> {
     let settings = &serving.settings;
-    let Place::Server(options) = &serving.place else {
+    if matches!(serving.place, Place::Embedded(_)) {
         anyhow::bail!("a cluster needs a database server (store.backend)");
-    };
+    }
     let parameters = Parameters::named(&settings.cluster.profile)
         .with_context(|| format!("cluster.profile `{}` is not known", settings.cluster.profile))?;
     if let Some(fault) = parameters.fault() {
@@ -340,18 +340,17 @@ async fn join(serving: &Serving) -> anyhow::Result<(Arc<Cluster>, Box<dyn Orders
         detail: String::new(),
     };
     let fencer = std::env::current_exe().context("this program's own file cannot be found")?;
-    let options = options.clone();
+    let place = serving.place.clone();
     let joined = tokio::task::spawn_blocking(move || -> Result<_, cluster::StartError> {
-        let lease = store::postgres::board(&options, parameters.attempt)?;
-        let other = store::postgres::board(&options, parameters.ttl)?;
-        let orders = store::postgres::board(&options, parameters.ttl)?;
+        let shared = place.shared(parameters.attempt, parameters.ttl)?;
+        let shared = shared.expect("an embedded store was refused above");
         let options = cluster::Options {
             parameters,
             member,
             fencer: Some(fencer),
         };
-        let cluster = Cluster::start(options, Box::new(lease), Box::new(other))?;
-        Ok((cluster, Box::new(orders) as Box<dyn Orders>))
+        let cluster = Cluster::start(options, shared.lease, shared.other)?;
+        Ok((cluster, shared.orders))
     });
     Ok(joined.await??)
 }

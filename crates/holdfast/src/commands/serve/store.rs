@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Settings, settings};
+use engine::Settings;
+use engine::settings::{self, StoreSettings};
+use store::board::Board;
+use store::orders::Orders;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -19,8 +22,45 @@ const START_RETRY: Duration = Duration::from_secs(1);
 pub(super) enum Place {
     /// In a folder of this node's own.
     Embedded(store::sqlite::Options),
-    /// In a database server.
-    Server(store::postgres::Options),
+    /// In a PostgreSQL server.
+    Postgres(store::postgres::Options),
+    /// In a SQL Server.
+    SqlServer(store::sqlserver::Options),
+}
+
+/// What the nodes of a cluster use beside the store: the lease, twice, and the commands.
+pub(super) struct Shared {
+    pub(super) lease: Box<dyn Board>,
+    pub(super) other: Box<dyn Board>,
+    pub(super) orders: Box<dyn Orders>,
+}
+
+/// The password of the database server.
+fn password(args: &Args, chosen: &StoreSettings) -> anyhow::Result<Option<String>> {
+    settings::store_password(&args.config, chosen).map_err(|error| {
+        let problem = format!(
+            "the database's password cannot be read from {}",
+            chosen.password_file.display()
+        );
+        let hint = "the setting store.password_file names a text file that this user may read";
+        anyhow::Error::new(error).context(Advice::usage(problem, hint))
+    })
+}
+
+/// The settings that mean the same on every server.
+macro_rules! choose {
+    ($options:ident, $args:expr, $settings:expr, $strict:expr) => {{
+        let chosen = &$settings.store;
+        $options.password = password($args, chosen)?;
+        $options.node.clone_from(&$settings.node.id);
+        $options.segment_bytes_max = chosen.segment_mb << 20;
+        $options.compress = chosen.compresses();
+        $options.plaintext = chosen.plaintext;
+        $options.commit_patience = Duration::from_secs(chosen.commit_seconds);
+        if chosen.durability == "strict" {
+            $options.durability = $strict;
+        }
+    }};
 }
 
 impl Place {
@@ -28,23 +68,14 @@ impl Place {
         let chosen = &settings.store;
         if chosen.backend == "postgres" {
             let mut options = store::postgres::Options::new(&chosen.url);
-            options.password = settings::store_password(&args.config, chosen).map_err(|error| {
-                let problem = format!(
-                    "the database's password cannot be read from {}",
-                    chosen.password_file.display()
-                );
-                let hint = "the setting store.password_file names a text file that this user may read";
-                anyhow::Error::new(error).context(Advice::usage(problem, hint))
-            })?;
-            options.node.clone_from(&settings.node.id);
-            options.segment_bytes_max = chosen.segment_mb << 20;
-            options.compress = chosen.compresses();
-            options.plaintext = chosen.plaintext;
-            options.commit_patience = Duration::from_secs(chosen.commit_seconds);
-            if chosen.durability == "strict" {
-                options.durability = store::postgres::Durability::Strict;
-            }
-            return Ok(Place::Server(options));
+            choose!(options, args, settings, store::postgres::Durability::Strict);
+            return Ok(Place::Postgres(options));
+        }
+        if chosen.backend == "sqlserver" {
+            let mut options = store::sqlserver::Options::new(&chosen.url);
+            choose!(options, args, settings, store::sqlserver::Durability::Strict);
+            options.token_command.clone_from(&chosen.log_in_command);
+            return Ok(Place::SqlServer(options));
         }
         // Relative to the config repository, unless the command line says otherwise.
         let directory = match &args.data {
@@ -64,12 +95,31 @@ impl Place {
         Ok(Place::Embedded(options))
     }
 
+    /// The lease and the commands, each on a connection of its own; `None` where nobody shares the store. No call takes longer
+    /// than `attempt` (the lease) or `ttl` (the rest).
+    pub(super) fn shared(&self, attempt: Duration, ttl: Duration) -> Result<Option<Shared>, store::Error> {
+        Ok(Some(match self {
+            Place::Embedded(_) => return Ok(None),
+            Place::Postgres(options) => Shared {
+                lease: Box::new(store::postgres::board(options, attempt)?),
+                other: Box::new(store::postgres::board(options, ttl)?),
+                orders: Box::new(store::postgres::board(options, ttl)?),
+            },
+            Place::SqlServer(options) => Shared {
+                lease: Box::new(store::sqlserver::board(options, attempt)?),
+                other: Box::new(store::sqlserver::board(options, ttl)?),
+                orders: Box::new(store::sqlserver::board(options, ttl)?),
+            },
+        }))
+    }
+
     /// Tries to open it, once.
     pub(super) async fn attempt(&self) -> Result<Arc<dyn store::Store>, store::Error> {
         let place = self.clone();
         let opened = tokio::task::spawn_blocking(move || -> Result<Arc<dyn store::Store>, store::Error> {
             Ok(match place {
-                Place::Server(options) => Arc::new(store::postgres::open(options)?),
+                Place::Postgres(options) => Arc::new(store::postgres::open(options)?),
+                Place::SqlServer(options) => Arc::new(store::sqlserver::open(options)?),
                 Place::Embedded(options) => Arc::new(store::sqlite::open(options)?),
             })
         });

@@ -7,18 +7,45 @@ use crate::Error;
 /// More servers than any one database has.
 const PLACES_MAX: usize = 8;
 
-pub(super) fn refuse(why: &str) -> Error {
-    Error::Refused(format!(
-        "store.url cannot be used: {why}; write postgres://user@host:port/database"
-    ))
+/// How a server's addresses look.
+#[derive(Debug)]
+pub(crate) struct Form {
+    /// The first one is for examples.
+    pub(crate) schemes: &'static [&'static str],
+    pub(crate) port: u16,
+    /// Where a password may be given instead.
+    pub(crate) password: &'static str,
+}
+
+/// `postgres://user@host:port/database`
+pub(crate) const POSTGRES: Form = Form {
+    schemes: &["postgres", "postgresql"],
+    port: 5432,
+    password: "HOLDFAST_STORE__PASSWORD or PGPASSWORD",
+};
+
+/// `sqlserver://user@host:port/database`
+pub(crate) const SQL_SERVER: Form = Form {
+    schemes: &["sqlserver", "mssql"],
+    port: 1433,
+    password: "HOLDFAST_STORE__PASSWORD or store.password_file",
+};
+
+impl Form {
+    pub(crate) fn refuse(&self, why: &str) -> Error {
+        Error::Refused(format!(
+            "store.url cannot be used: {why}; write {}://user@host:port/database",
+            self.schemes[0]
+        ))
+    }
 }
 
 /// The address of each server, in order, and host and port for a person.
 /// `postgres://user@h1:5432,h2:5432/database` has two.
-pub(super) fn part(text: &str) -> Result<Vec<(Url, String)>, Error> {
+pub(crate) fn part(form: &Form, text: &str) -> Result<Vec<(Url, String)>, Error> {
     let (scheme, rest) = text.split_once("://").unwrap_or_default();
-    if !["postgres", "postgresql"].contains(&scheme) {
-        return Err(refuse("it does not begin with postgres://"));
+    if !form.schemes.contains(&scheme) {
+        return Err(form.refuse(&format!("it does not begin with {}://", form.schemes[0])));
     }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
@@ -30,28 +57,33 @@ pub(super) fn part(text: &str) -> Result<Vec<(Url, String)>, Error> {
         .split(',')
         .map(|host| {
             if host.is_empty() && hosts.contains(',') {
-                return Err(refuse("one of its hosts is empty"));
+                return Err(form.refuse("one of its hosts is empty"));
             }
             let url = Url::parse(&format!("{scheme}://{user}{host}{path}"))
-                .map_err(|error| refuse(&error.to_string()))?;
+                .map_err(|error| form.refuse(&error.to_string()))?;
             if url.password().is_some() || url.query_pairs().any(|(key, _)| key == "password") {
-                return Err(refuse(
-                    "it holds a password, and this is no place for one: give it as HOLDFAST_STORE__PASSWORD or PGPASSWORD",
-                ));
+                let instead = form.password;
+                return Err(form.refuse(&format!(
+                    "it holds a password, and this is no place for one: give it as {instead}"
+                )));
             }
-            let place = format!("{}:{}", url.host_str().unwrap_or("localhost"), url.port().unwrap_or(5432));
+            let place = format!(
+                "{}:{}",
+                url.host_str().unwrap_or("localhost"),
+                url.port().unwrap_or(form.port)
+            );
             Ok((url, place))
         })
         .collect();
     let parted = parted?;
     if parted.len() > PLACES_MAX {
-        return Err(refuse(&format!("it names more than {PLACES_MAX} servers")));
+        return Err(form.refuse(&format!("it names more than {PLACES_MAX} servers")));
     }
     Ok(parted)
 }
 
 /// Whether a host is this machine.
-pub(super) fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     let bare = host.trim_matches(['[', ']']);
     host == "localhost"
         || host.starts_with('/')
@@ -60,7 +92,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
 
 /// The files that an address names for TLS are there and are what they should be; the driver would say of a
 /// missing one that the database does not answer, and of an empty one nothing.
-pub(super) fn check_files(url: &Url) -> Result<(), Error> {
+pub(crate) fn check_files(form: &Form, url: &Url) -> Result<(), Error> {
     let find = |names: &[&str]| {
         url.query_pairs()
             .find(|(key, _)| names.contains(&&**key))
@@ -70,7 +102,7 @@ pub(super) fn check_files(url: &Url) -> Result<(), Error> {
     let certificate = find(&["sslcert", "ssl-cert"]);
     let key = find(&["sslkey", "ssl-key"]);
     if certificate.is_some() != key.is_some() {
-        return Err(refuse("sslcert and sslkey are given together or not at all"));
+        return Err(form.refuse("sslcert and sslkey are given together or not at all"));
     }
     let wanted = [
         (authority, "CERTIFICATE-----"),
@@ -80,15 +112,15 @@ pub(super) fn check_files(url: &Url) -> Result<(), Error> {
     for (file, marker) in wanted {
         let Some((name, file)) = file else { continue };
         let text = std::fs::read_to_string(&file)
-            .map_err(|error| refuse(&format!("the file of {name}, {file}, cannot be read ({error})")))?;
+            .map_err(|error| form.refuse(&format!("the file of {name}, {file}, cannot be read ({error})")))?;
         if !text.contains(marker) {
-            return Err(refuse(&format!(
+            return Err(form.refuse(&format!(
                 "the file of {name}, {file}, holds no PEM block `{marker}`"
             )));
         }
     }
     match key {
-        Some((_, file)) if is_open_to_all(&file) => Err(refuse(&format!(
+        Some((_, file)) if is_open_to_all(&file) => Err(form.refuse(&format!(
             "everybody on this machine may read or write the private key {file}: chmod 600 it"
         ))),
         _ => Ok(()),
@@ -112,7 +144,11 @@ mod tests {
 
     #[test]
     fn several_servers_are_parted_and_keep_user_database_and_parameters() {
-        let parted = part("postgres://app@one:6432,two,[2001:db8::3]:7/holdfast?sslmode=require").unwrap();
+        let parted = part(
+            &POSTGRES,
+            "postgres://app@one:6432,two,[2001:db8::3]:7/holdfast?sslmode=require",
+        )
+        .unwrap();
         let shown: Vec<(&str, &str)> = parted
             .iter()
             .map(|(url, place)| (url.as_str(), place.as_str()))
@@ -126,7 +162,7 @@ mod tests {
                 (url("[2001:db8::3]:7").as_str(), "[2001:db8::3]:7"),
             ]
         );
-        assert!(part("postgres://app@one,,two/x").is_err());
-        assert!(part(&format!("postgres://app@{}/x", ["h"; 9].join(","))).is_err());
+        assert!(part(&POSTGRES, "postgres://app@one,,two/x").is_err());
+        assert!(part(&POSTGRES, &format!("postgres://app@{}/x", ["h"; 9].join(","))).is_err());
     }
 }

@@ -8,19 +8,25 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use sqlx_postgres::PgConnectOptions;
-
-use super::options::Durability;
 use crate::Error;
+
+/// What a committed message must survive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// A crash of the database server. Standbys that are not waited for are said aloud.
+    #[default]
+    Standard,
+    /// A failover too: a server whose standbys are not waited for is refused.
+    Strict,
+}
 
 /// One server.
 #[derive(Clone)]
-pub(super) struct Place {
-    pub(super) options: PgConnectOptions,
+pub(crate) struct Place<O> {
+    pub(crate) options: O,
     /// Host and port, for a person.
-    pub(super) name: String,
+    pub(crate) name: String,
 }
 
 /// What was seen of the servers; the same for all connections of a store.
@@ -34,55 +40,51 @@ struct Seen {
 
 /// Where and how to connect.
 #[derive(Clone)]
-pub(super) struct Target {
-    places: Vec<Place>,
+pub(crate) struct Target<O> {
+    places: Vec<Place<O>>,
     seen: Arc<Seen>,
     /// Whoever sits between could pass for the database.
-    pub(super) unverified: bool,
-    pub(super) commit_patience: Duration,
-    pub(super) durability: Durability,
+    pub(crate) unverified: bool,
+    pub(crate) durability: Durability,
 }
 
 /// A connection, and what its server says of itself.
-pub(super) struct Reached<T> {
-    pub(super) link: T,
+pub(crate) struct Reached<T> {
+    pub(crate) link: T,
     /// 0 = it does not say.
-    pub(super) timeline: u32,
+    pub(crate) timeline: u32,
 }
 
-impl Target {
-    pub(super) fn new(
-        places: Vec<Place>,
-        unverified: bool,
-        commit_patience: Duration,
-        durability: Durability,
-    ) -> Target {
+impl<O: Sync> Target<O> {
+    pub(crate) fn new(places: Vec<Place<O>>, unverified: bool, durability: Durability) -> Target<O> {
         Target {
             places,
             seen: Arc::default(),
             unverified,
-            commit_patience,
             durability,
         }
     }
 
     /// All servers, for a person.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let names: Vec<&str> = self.places.iter().map(|place| place.name.as_str()).collect();
         names.join(" or ")
     }
 
-    pub(super) fn has_several(&self) -> bool {
+    pub(crate) fn has_several(&self) -> bool {
         self.places.len() > 1
     }
 
     #[cfg(test)]
-    pub(super) fn first(&self) -> &PgConnectOptions {
+    pub(crate) fn first(&self) -> &O {
         &self.places[0].options
     }
 
     /// The first server that `connect` succeeds with, beginning with the one before.
-    pub(super) fn reach<T>(&self, connect: impl Fn(&Place) -> Result<Reached<T>, Error>) -> Result<T, Error> {
+    pub(crate) fn reach<T>(
+        &self,
+        connect: impl Fn(&Place<O>) -> Result<Reached<T>, Error>,
+    ) -> Result<T, Error> {
         let count = self.places.len();
         let last = self.seen.last.load(Ordering::Relaxed);
         let mut errors = Vec::new();
@@ -97,9 +99,9 @@ impl Target {
 
     /// Asks all servers at once; the one with the newest timeline. For writing: an old primary that answers
     /// first must not be taken while the new one is there.
-    pub(super) fn reach_newest<T: Send>(
+    pub(crate) fn reach_newest<T: Send>(
         &self,
-        connect: impl Fn(&Place) -> Result<Reached<T>, Error> + Sync,
+        connect: impl Fn(&Place<O>) -> Result<Reached<T>, Error> + Sync,
     ) -> Result<T, Error> {
         if !self.has_several() {
             return self.reach(connect);
@@ -140,7 +142,7 @@ impl Target {
     }
 
     /// Whether no newer timeline than this one was seen.
-    pub(super) fn is_newest(&self, timeline: u32) -> bool {
+    pub(crate) fn is_newest(&self, timeline: u32) -> bool {
         timeline >= self.seen.timeline.load(Ordering::Relaxed)
     }
 
@@ -174,12 +176,10 @@ fn together(mut errors: Vec<Error>) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::str::FromStr;
-
     use super::*;
 
     /// Servers by timeline; `None` does not answer.
-    fn reached(target: &Target, timelines: &[Option<u32>]) -> Result<String, Error> {
+    fn reached(target: &Target<()>, timelines: &[Option<u32>]) -> Result<String, Error> {
         target.reach_newest(|place| {
             let index: usize = place.name.parse().unwrap();
             match timelines[index] {
@@ -192,15 +192,14 @@ mod tests {
         })
     }
 
-    fn target(places: usize) -> Target {
-        let options = PgConnectOptions::from_str("postgres://a@127.0.0.1/b").unwrap();
+    fn target(places: usize) -> Target<()> {
         let places = (0..places)
             .map(|index| Place {
-                options: options.clone(),
+                options: (),
                 name: index.to_string(),
             })
             .collect();
-        Target::new(places, false, Duration::ZERO, Durability::Standard)
+        Target::new(places, false, Durability::Standard)
     }
 
     #[test]

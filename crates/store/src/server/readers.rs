@@ -7,43 +7,44 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::link::{Link, Purpose};
-use super::target::Target;
 use crate::Error;
 
 /// How long a call waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-#[derive(Default)]
-struct State {
-    idle: Vec<Link>,
+struct State<L> {
+    idle: Vec<L>,
     lent: usize,
 }
 
-pub(super) struct Readers {
-    target: Target,
+pub(crate) struct Readers<L: Link> {
+    target: L::Target,
     node: String,
     max: usize,
-    state: Mutex<State>,
+    state: Mutex<State<L>>,
     returned: Condvar,
 }
 
-impl Readers {
-    pub(super) fn new(target: Target, node: String, max: usize) -> Readers {
+impl<L: Link> Readers<L> {
+    pub(crate) fn new(target: L::Target, node: String, max: usize) -> Readers<L> {
         Readers {
             target,
             node,
             max: max.max(1),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                idle: Vec::new(),
+                lent: 0,
+            }),
             returned: Condvar::new(),
         }
     }
 
     /// Lends a connection to `read`. Blocks.
-    pub(super) fn with<T>(&self, read: impl Fn(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) fn with<T>(&self, read: impl Fn(&mut L) -> Result<T, Error>) -> Result<T, Error> {
         for _ in 0..2 {
             let mut link = self.take()?;
             let answer = read(&mut link);
-            let again = matches!(&answer, Err(error) if super::fault::is_worth_another_try(error));
+            let again = matches!(&answer, Err(error) if L::is_worth_another_try(error));
             self.put_back(link);
             if again {
                 continue;
@@ -58,7 +59,7 @@ impl Readers {
         answer
     }
 
-    fn take(&self) -> Result<Link, Error> {
+    fn take(&self) -> Result<L, Error> {
         let until = Instant::now() + PATIENCE;
         let mut state = self.state.lock();
         while state.lent >= self.max {
@@ -78,14 +79,14 @@ impl Readers {
             // Those that lay beside it are no better.
             self.clear();
         }
-        Link::open(&self.target, &self.node, Purpose::Read).inspect_err(|_| self.give_back(None))
+        L::open(&self.target, &self.node, Purpose::Read).inspect_err(|_| self.give_back(None))
     }
 
-    fn put_back(&self, link: Link) {
+    fn put_back(&self, link: L) {
         self.give_back(link.is_whole().then_some(link));
     }
 
-    fn give_back(&self, link: Option<Link>) {
+    fn give_back(&self, link: Option<L>) {
         let mut state = self.state.lock();
         state.lent -= 1;
         state.idle.extend(link);
@@ -93,8 +94,8 @@ impl Readers {
     }
 
     /// Closes all idle connections.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let idle = std::mem::take(&mut self.state.lock().idle);
-        idle.into_iter().for_each(Link::close);
+        idle.into_iter().for_each(L::close);
     }
 }

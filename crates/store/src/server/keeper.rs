@@ -11,9 +11,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::link::{Link, Purpose};
+use super::settle;
 use super::store::Shared;
-use super::tables::Tables;
-use super::{seal, segment, settle};
 use crate::Error;
 use crate::segments::View;
 
@@ -21,21 +20,21 @@ use crate::segments::View;
 const RETRY: Duration = Duration::from_secs(5);
 
 /// What is asked of the keeper.
-pub(super) enum Task {
+pub(crate) enum Task {
     /// Look what is due.
     KeepHouse,
     Stop,
 }
 
-pub(super) struct Keeper {
-    shared: Arc<Shared>,
-    link: Option<Link>,
+pub(crate) struct Keeper<L: Link> {
+    shared: Arc<Shared<L>>,
+    link: Option<L>,
     /// Something was due and failed.
     overdue: bool,
 }
 
-impl Keeper {
-    pub(super) fn new(shared: Arc<Shared>) -> Keeper {
+impl<L: Link> Keeper<L> {
+    pub(crate) fn new(shared: Arc<Shared<L>>) -> Keeper<L> {
         Keeper {
             shared,
             link: None,
@@ -44,7 +43,7 @@ impl Keeper {
     }
 
     /// Runs until told to stop. A failure is logged and tried again.
-    pub(super) fn run(mut self, tasks: &Receiver<Task>) {
+    pub(crate) fn run(mut self, tasks: &Receiver<Task>) {
         loop {
             let task = if self.overdue {
                 tasks.recv_timeout(RETRY)
@@ -77,40 +76,40 @@ impl Keeper {
         }
     }
 
-    fn connected(&mut self) -> Result<&mut Link, Error> {
+    fn connected(&mut self) -> Result<&mut L, Error> {
         if !self
             .link
             .as_mut()
             .is_some_and(|link| link.is_whole() && link.still_answers())
         {
-            self.link = Some(Link::open(
+            self.link = Some(L::open(
                 &self.shared.target,
-                &self.shared.options.node,
+                &self.shared.settings.node,
                 Purpose::Keep,
             )?);
         }
-        let backend = self.link.as_ref().map_or(0, |link| link.backend);
+        let backend = self.link.as_ref().map_or(0, Link::backend);
         self.shared.keeping.store(backend, Ordering::Release);
         Ok(self.link.as_mut().expect("it was put there just now"))
     }
 
     fn keep_house(&mut self) -> Result<(), Error> {
-        let now = self.shared.options.clock.now();
+        let now = self.shared.settings.clock.now();
         let shared = Arc::clone(&self.shared);
         let closing = || shared.closing.load(Ordering::Acquire);
         let link = self.connected()?;
         let catalog = link.hasten(|link| {
-            segment::make_ahead(link, now)?;
-            segment::catalog(link)
+            link.make_ahead(now)?;
+            link.catalog()
         })?;
         let full = catalog.segments.len().saturating_sub(1);
         for segment in catalog.segments[..full].iter().filter(|segment| !segment.sealed) {
             if closing() {
                 return Ok(());
             }
-            seal::seal(link, segment.number, now)?;
+            link.seal(segment.number, now)?;
         }
-        let catalog = segment::catalog(link)?;
+        let catalog = link.catalog()?;
         for (index, segment) in catalog.segments.iter().enumerate() {
             if closing() {
                 return Ok(());
@@ -118,9 +117,9 @@ impl Keeper {
             if !segment.sealed || segment.drained {
                 continue;
             }
-            let drained = View::new(Tables::new(link, catalog.clone())).is_drained(index)?;
+            let drained = View::new(link.tables(catalog.clone())).is_drained(index)?;
             if drained {
-                seal::note_drained(link, segment.number, now)?;
+                link.note_drained(segment.number, now)?;
             }
         }
         Ok(())

@@ -12,19 +12,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use model::{RowId, Term, Timestamp};
-use sqlx_core::row::Row;
-use sqlx_core::sql_str::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::batch::{Batch, Statements, contradiction};
-use super::fault::{self, Trouble, database};
+use super::batch::{Batch, contradiction};
 use super::keeper::Task;
-use super::lease::{self, Lead};
-use super::link::{Link, Purpose, arguments, session_name};
-use super::notice::Warnings;
+use super::lead::Lead;
+use super::link::{Link, Purpose, Trouble};
 use super::settle::{Landmark, Settled};
 use super::store::Shared;
-use super::{control, segment};
 use crate::desk::{Answers, Command, Gathering, Job};
 use crate::outage::Outage;
 use crate::packing::Packed;
@@ -44,18 +39,18 @@ const KEEPER_GRACE: Duration = Duration::from_millis(50);
 const KEEPER_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The segment that is written to.
-struct Open {
+struct Open<T> {
     number: u32,
     opened_at: i64,
     rows: u64,
     bytes: u64,
-    statements: Statements,
+    texts: T,
 }
 
 /// The thread's state.
-pub(super) struct Writer {
-    pub(super) shared: Arc<Shared>,
-    pub(super) link: Option<Link>,
+pub(crate) struct Writer<L: Link> {
+    pub(super) shared: Arc<Shared<L>>,
+    pub(super) link: Option<L>,
     /// The term that this store acquired last, unless it gave it up.
     pub(super) lead: Option<Lead>,
     /// Whether the shard's row bears `lead`'s session, as far as this connection knows.
@@ -63,8 +58,7 @@ pub(super) struct Writer {
     pub(super) next_number: u64,
     /// What this leadership wrote last, which the database has to have.
     pub(super) last: Option<Landmark>,
-    open: Option<Open>,
-    warnings: Option<Warnings>,
+    open: Option<Open<L::Texts>>,
     /// Why the last attempt to connect failed, and until when that is the answer.
     away: Option<(Instant, String)>,
     pub(super) deferred: VecDeque<Command>,
@@ -82,13 +76,13 @@ enum Failure {
     End(CommitError),
 }
 
-impl Writer {
+impl<L: Link> Writer<L> {
     pub(super) fn new(
-        shared: Arc<Shared>,
-        link: Link,
+        shared: Arc<Shared<L>>,
+        link: L,
         keeper: Sender<Task>,
         keeper_thread: JoinHandle<()>,
-    ) -> Writer {
+    ) -> Writer<L> {
         Writer {
             shared,
             link: Some(link),
@@ -97,7 +91,6 @@ impl Writer {
             next_number: 1,
             last: None,
             open: None,
-            warnings: None,
             away: None,
             deferred: VecDeque::new(),
             keeper,
@@ -141,13 +134,12 @@ impl Writer {
                 let _ = reply.send(self.release(term));
             }
             Command::Names(names, reply) => {
-                let ids = self.with_link(|link| control::name_ids(link, &names));
+                let ids = self.with_link(|link| link.name_ids(&names));
                 let _ = reply.send(ids);
             }
             Command::SetDesired(term, connection, desired, actor, reply) => {
                 let now = self.now();
-                let done =
-                    self.with_link(|link| control::set_desired(link, term, connection, desired, &actor, now));
+                let done = self.with_link(|link| link.set_desired(term, connection, desired, &actor, now));
                 let _ = reply.send(done);
             }
             Command::Submit(_) | Command::Close(_) => {}
@@ -155,17 +147,17 @@ impl Writer {
     }
 
     pub(super) fn now(&self) -> Timestamp {
-        self.shared.options.clock.now()
+        self.shared.settings.clock.now()
     }
 
     /// Runs an administrative call, once more on a new connection if the old one turns out to be gone. Each
     /// of them may be repeated without harm.
-    fn with_link<T>(&mut self, call: impl Fn(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
+    fn with_link<T>(&mut self, call: impl Fn(&mut L) -> Result<T, Error>) -> Result<T, Error> {
         let mut again = true;
         loop {
             let link = self.connected().map_err(Error::Refused)?;
             match call(link) {
-                Err(error) if again && fault::is_worth_another_try(&error) => {
+                Err(error) if again && L::is_worth_another_try(&error) => {
                     self.link = None;
                     again = false;
                 }
@@ -177,7 +169,7 @@ impl Writer {
     fn acquire(&mut self, node: &str) -> Result<Term, Error> {
         let now = self.now();
         self.lead = None;
-        let lead = self.with_link(|link| lease::acquire(link, node, now))?;
+        let lead = self.with_link(|link| link.acquire(node, now))?;
         self.lead = Some(lead);
         self.claimed = true;
         self.next_number = 1;
@@ -223,17 +215,16 @@ impl Writer {
             self.lead = None;
             return Err(Error::Refused(reason(&end)));
         }
-        let node = self.shared.options.node.clone();
+        let node = self.shared.settings.node.clone();
         if let Some(link) = &mut self.link {
-            // A courtesy for others; the fence is the row.
-            let _ = link.name_session(&session_name(Purpose::Write, Some(term.epoch.0), &node));
+            link.show_term(term.epoch.0, &node);
         }
         let _ = self.keeper.send(Task::KeepHouse);
         Ok(())
     }
 
     fn release(&mut self, term: Term) -> Result<(), Error> {
-        self.with_link(|link| lease::release(link, term))?;
+        self.with_link(|link| link.release(term))?;
         if self.lead.is_some_and(|lead| lead.term == term) {
             self.lead = None;
         }
@@ -241,8 +232,8 @@ impl Writer {
     }
 
     /// The connection, made anew when there is none; the error says what to do.
-    fn connected(&mut self) -> Result<&mut Link, String> {
-        if !self.link.as_ref().is_some_and(Link::is_whole) {
+    fn connected(&mut self) -> Result<&mut L, String> {
+        if !self.link.as_ref().is_some_and(L::is_whole) {
             self.link = None;
             self.claimed = false;
             if let Some((until, why)) = &self.away
@@ -263,11 +254,11 @@ impl Writer {
         Ok(self.link.as_mut().expect("it was put there just now"))
     }
 
-    pub(super) fn connect(&self) -> Result<Link, Error> {
-        let node = &self.shared.options.node;
-        let mut link = Link::open(&self.shared.target, node, Purpose::Write)?;
+    pub(super) fn connect(&self) -> Result<L, Error> {
+        let node = &self.shared.settings.node;
+        let mut link = L::open(&self.shared.target, node, Purpose::Write)?;
         if let Some(lead) = &self.lead {
-            let _ = link.name_session(&session_name(Purpose::Write, Some(lead.term.epoch.0), node));
+            link.show_term(lead.term.epoch.0, node);
         }
         Ok(link)
     }
@@ -275,10 +266,10 @@ impl Writer {
     /// Looks which segment is written to, and how large it is.
     pub(super) fn find_open(&mut self) -> Result<(), Error> {
         let link = self.connected().map_err(Error::Refused)?;
-        let newest = segment::catalog(link)?.segments.pop();
+        let newest = link.catalog()?.segments.pop();
         let newest =
             newest.ok_or_else(|| Error::Refused("the store has no segment to write to".to_owned()))?;
-        let bytes = segment::bytes(link, newest.number)?;
+        let bytes = link.bytes(newest.number)?;
         let same = self.open.take().filter(|open| open.number == newest.number);
         self.open = Some(match same {
             Some(open) => open,
@@ -287,7 +278,7 @@ impl Writer {
                 opened_at: newest.opened_at,
                 rows: 0,
                 bytes,
-                statements: Statements::of(newest.number),
+                texts: L::texts(newest.number),
             },
         });
         Ok(())
@@ -303,10 +294,10 @@ impl Writer {
             lead.session = Uuid::new_v4();
             let last = self.last;
             let link = self.connected().map_err(CommitError::Unavailable)?;
-            match lease::claim(link, &lead) {
+            match link.claim(&lead) {
                 Ok(true) => {}
                 Ok(false) => return Err(CommitError::Fenced),
-                Err(error) => return Err(CommitError::Unavailable(self.no_longer(&error))),
+                Err(trouble) => return Err(CommitError::Unavailable(self.no_longer(trouble))),
             }
             if let Some(last) = last {
                 match last.is_there(link) {
@@ -327,10 +318,10 @@ impl Writer {
     }
 
     /// Gives the connection up after an error with nothing in flight; says why nothing can be written.
-    fn no_longer(&mut self, error: &sqlx_core::error::Error) -> String {
+    fn no_longer(&mut self, trouble: Trouble) -> String {
         self.link = None;
-        match fault::trouble(error) {
-            Trouble::Values(text) | Trouble::Denied(text) => text,
+        match trouble {
+            Trouble::Values(text) | Trouble::Denied(text) | Trouble::Again(text) => text,
             Trouble::Lost(text) => {
                 format!("the connection to the database broke ({text}); writing goes on by itself")
             }
@@ -449,14 +440,17 @@ impl Writer {
                     let link = self
                         .connected()
                         .map_err(|text| Failure::End(CommitError::Unavailable(text)))?;
-                    match lease::holds(link, &lead) {
+                    match link.holds(&lead) {
                         Ok(true) => {}
                         Ok(false) => return Err(Failure::End(CommitError::Fenced)),
-                        Err(error) => {
-                            let text = self.no_longer(&error);
+                        Err(trouble) => {
+                            let text = self.no_longer(trouble);
                             return Err(Failure::End(CommitError::Unavailable(text)));
                         }
                     }
+                }
+                Err(Trouble::Again(text)) => {
+                    tracing::debug!(text, "a commit was undone to settle a conflict")
                 }
                 Err(Trouble::Values(text)) => return Err(Failure::Poison(text)),
                 Err(Trouble::Denied(text)) => {
@@ -484,22 +478,8 @@ impl Writer {
         let (Some(link), Some(open)) = (&mut self.link, &mut self.open) else {
             return Err(Trouble::Denied("there is no connection".to_owned()));
         };
-        let (sql, values) = batch
-            .statement(lead, &mut open.statements)
-            .map_err(|error| fault::trouble(&error))?;
-        let patience = self.shared.target.commit_patience;
-        let warnings = self.warnings.get_or_insert_with(Warnings::new);
-        let (rows, warning) = warnings.during(|| link.rows_within(patience, AssertSqlSafe(sql), values));
-        let rows = rows.map_err(|error| fault::trouble(&error))?;
-        if let Some(warning) = warning {
-            // A cancelled wait for a standby: committed here, and perhaps nowhere else.
-            return Err(Trouble::Lost(warning));
-        }
-        let owned = rows.first().map(|row| row.try_get::<bool, _>(0));
-        owned
-            .transpose()
-            .map(|owned| owned == Some(true))
-            .map_err(|error| fault::trouble(&error))
+        let patience = self.shared.settings.commit_patience;
+        link.append(batch, lead, &mut open.texts, patience)
     }
 
     pub(super) fn open_number(&self) -> Option<u32> {
@@ -512,7 +492,7 @@ impl Writer {
         if now.0 < self.rotate_not_before || !self.claimed {
             return;
         }
-        let options = &self.shared.options;
+        let options = &self.shared.settings;
         let full = self.open.as_ref().is_some_and(|open| {
             let old = now.since(Timestamp(open.opened_at)) >= options.segment_age_max;
             open.rows >= options.segment_rows_max
@@ -531,29 +511,11 @@ impl Writer {
         let (Some(lead), Some(link)) = (self.lead, self.link.as_mut()) else {
             return Ok(());
         };
-        let doing = database("opening the next segment");
-        let next = segment::make_ahead(link, now)?;
+        let next = link.make_ahead(now)?;
         let first = RowId::pack(lead.term.epoch, self.next_number).0;
-        let values = arguments!(
-            lead.term.epoch.0 as i32,
-            lead.term.id,
-            lead.session,
-            next as i32,
-            first,
-            now.0
-        );
-        let opened = link.rows(
-            "WITH own AS (SELECT 1 FROM holdfast.shard
-                 WHERE shard = 0 AND epoch = $1 AND term = $2 AND session = $3 FOR UPDATE)
-             UPDATE holdfast.segment SET first_row = $5, opened_at = $6
-             WHERE number = $4 AND opened_at IS NULL AND EXISTS (SELECT FROM own) RETURNING 1",
-            values.map_err(&doing)?,
-        );
-        let opened = opened.map_err(|error| {
-            self.link = None;
-            doing(error)
-        })?;
-        if opened.is_empty() {
+        let opened = link.open_segment(&lead, next, first, now);
+        let opened = opened.inspect_err(|_| self.link = None)?;
+        if !opened {
             // Not ours any more, or opened by us before the connection broke: look again before the next write.
             self.claimed = false;
             return Ok(());
@@ -563,7 +525,7 @@ impl Writer {
             opened_at: now.0,
             rows: 0,
             bytes: 0,
-            statements: Statements::of(next),
+            texts: L::texts(next),
         });
         let _ = self.keeper.send(Task::KeepHouse);
         Ok(())
@@ -582,10 +544,11 @@ impl Writer {
             if begun.elapsed() >= KEEPER_GRACE && cancelled.elapsed() >= KEEPER_GRACE {
                 cancelled = Instant::now();
                 let backend = self.shared.keeping.load(Ordering::Acquire);
-                if let (Some(link), Ok(values)) = (&mut self.link, arguments!(backend)) {
+                if let Some(link) = &mut self.link
+                    && backend > 0
+                {
                     // Lost with the connection: then nobody waits for what it was doing either.
-                    let _ =
-                        link.rows_within(KEEPER_GRACE, "SELECT pg_cancel_backend($1) WHERE $1 > 0", values);
+                    link.cancel(backend, KEEPER_GRACE);
                 }
             }
             std::thread::sleep(Duration::from_millis(5));

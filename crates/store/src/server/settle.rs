@@ -5,14 +5,10 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use sqlx_core::row::Row;
 use uuid::Uuid;
 
-use super::fault::{self, database};
-use super::lease::{self, Lead};
-use super::link::{Link, arguments};
-use super::notice::Warnings;
-use super::segment;
+use super::lead::Lead;
+use super::link::Link;
 use super::writer::Writer;
 use crate::desk::Command;
 use crate::{CommitError, Error};
@@ -44,29 +40,8 @@ pub(super) struct Landmark {
 impl Landmark {
     /// Whether this database has it. If not, it is an older copy of the one that was written to, or a standby that had not
     /// followed: what this process remembers is not what it has.
-    pub(super) fn is_there(&self, link: &mut Link) -> Result<bool, Error> {
-        let doing = database("looking for what was written last");
-        let number = arguments!(self.segment as i32).map_err(&doing)?;
-        let known = link
-            .maybe_row(
-                "SELECT sealed_at IS NULL AND dropped_at IS NULL FROM holdfast.segment
-                 WHERE number = $1 AND opened_at IS NOT NULL",
-                number,
-            )
-            .map_err(&doing)?;
-        let there = match known {
-            None => false,
-            Some(row) if row.try_get(0).map_err(&doing)? => {
-                let sql = segment::text(
-                    &format!("SELECT EXISTS (SELECT FROM {{s}}{} WHERE id = $1)", self.table),
-                    self.segment,
-                );
-                let sought = link.row(sql, arguments!(self.row).map_err(&doing)?);
-                sought.and_then(|row| row.try_get(0)).map_err(&doing)?
-            }
-            // A full segment may lose rows by rule.
-            Some(_) => true,
-        };
+    pub(super) fn is_there(&self, link: &mut impl Link) -> Result<bool, Error> {
+        let there = link.has(self.table, self.row, self.segment)?;
         if !there {
             tracing::error!(
                 "the database does not have what this node wrote last: it is an older copy, or a standby that had not \
@@ -77,7 +52,7 @@ impl Landmark {
     }
 }
 
-impl Writer {
+impl<L: Link> Writer<L> {
     /// Looks until it is known. Meanwhile other calls are told that nothing can be written.
     pub(super) fn settle(
         &mut self,
@@ -86,7 +61,7 @@ impl Writer {
         commands: &Receiver<Command>,
     ) -> Settled {
         // Sessions of ours that may still hold the shard's row.
-        let mut backends: Vec<i32> = self.link.take().map(|link| link.backend).into_iter().collect();
+        let mut backends: Vec<i32> = self.link.take().map(|link| link.backend()).into_iter().collect();
         self.claimed = false;
         // What happened to this connection happened to those that lie idle; a network may say so for none.
         self.shared.readers.clear();
@@ -131,38 +106,34 @@ impl Writer {
             ..lead
         };
         let place = landmark.zip(self.open_number());
-        // The commit of this look waits for the same standbys as the commit that is looked for.
-        let (found, warning) = Warnings::new().during(|| take_and_probe(&mut link, &fresh, place));
-        let (ours, written) = match found {
-            Ok(found) => found,
-            Err(error) if is_lock_timeout(&error) => {
+        let place = place.map(|((table, id), number)| (table, id, number));
+        let probe = match link.take_and_probe(&fresh, place) {
+            Ok(probe) => probe,
+            Err(error) if L::is_lock_timeout(&error) => {
                 // One of them hangs.
                 for backend in backends.drain(..) {
-                    lease::end_session(&mut link, backend);
+                    link.end_session(backend);
                 }
                 return Err(error);
             }
             Err(error) => {
-                backends.push(link.backend);
+                backends.push(link.backend());
                 return Err(error);
             }
         };
-        if let Some(warning) = warning {
-            return Err(Error::Refused(warning));
-        }
-        if ours
-            && !written
+        if probe.ours
+            && !probe.written
             && let Some(last) = &self.last
             && !last.is_there(&mut link)?
         {
             return Ok(Settled::Fenced);
         }
         self.link = Some(link);
-        if ours {
+        if probe.ours {
             self.lead = Some(fresh);
             self.claimed = true;
         }
-        Ok(match (written, ours) {
+        Ok(match (probe.written, probe.ours) {
             (true, _) => Settled::Written,
             (false, true) => Settled::NotWritten,
             (false, false) => Settled::Fenced,
@@ -197,36 +168,8 @@ impl Writer {
     }
 }
 
-/// Whether the shard's row is ours, and whether the row that is looked for is there.
-fn take_and_probe(
-    link: &mut Link,
-    lead: &Lead,
-    place: Option<((&'static str, i64), u32)>,
-) -> Result<(bool, bool), Error> {
-    let doing = database("looking for the rows of a commit");
-    link.transaction(|link| {
-        let ours = lease::claim(link, lead).map_err(&doing)?;
-        let Some(((table, id), number)) = place else {
-            return Ok((ours, false));
-        };
-        // Its own snapshot, taken after the row was.
-        let sql = segment::text(
-            &format!("SELECT EXISTS (SELECT FROM {{s}}{table} WHERE id = $1)"),
-            number,
-        );
-        let written = link
-            .row(sql, arguments!(id).map_err(&doing)?)
-            .and_then(|row| row.try_get(0))
-            .map_err(&doing)?;
-        Ok((ours, written))
-    })
-}
-
-fn is_lock_timeout(error: &Error) -> bool {
-    fault::state_of(error).as_deref() == Some("55P03")
-}
-
-pub(super) fn reason(error: &Error) -> String {
+/// An error with what it came of, for a log and a person.
+pub(crate) fn reason(error: &Error) -> String {
     match error {
         Error::Database { doing, source } => format!("{doing}: {source}"),
         other => other.to_string(),

@@ -1,4 +1,4 @@
-//! The [`Store`] of this backend: writes go to the writer's queue, reads to blocking threads.
+//! The [`Store`] on a server: writes go to the writer's queue, reads to blocking threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -9,11 +9,9 @@ use model::{Body, MessageId, NameId, RowId, SendId, Term};
 use parking_lot::Mutex;
 
 use super::link::Link;
-use super::options::Options;
+use super::open::Settings;
 use super::readers::Readers;
-use super::tables::Tables;
-use super::target::Target;
-use super::{control, integrity, migrate, retention, segment};
+use super::retention;
 use crate::desk::{Answers, Command, Desk};
 use crate::segments::retention::{Findings, RetentionRules, Retired, SegmentInfo};
 use crate::segments::revision::Revision;
@@ -25,10 +23,10 @@ use crate::views::{
 use crate::{Begin, Census, Desired, Error, NameKind, Schema, Store, Unit, WorkMessage};
 
 /// What the writer, the keeper and the readers share.
-pub(super) struct Shared {
-    pub(super) options: Options,
-    pub(super) target: Target,
-    pub(super) readers: Readers,
+pub(crate) struct Shared<L: Link> {
+    pub(super) settings: Settings,
+    pub(super) target: L::Target,
+    pub(super) readers: Readers<L>,
     /// Set once the writer has ended in order: nothing that it did not answer was written.
     pub(super) closed: Arc<AtomicBool>,
     pub(super) revision: Revision,
@@ -42,11 +40,11 @@ pub(super) struct Shared {
     pub(super) retiring: Mutex<()>,
 }
 
-impl Shared {
-    pub(super) fn new(options: Options, target: Target) -> Shared {
-        let readers = Readers::new(target.clone(), options.node.clone(), options.readers_max);
+impl<L: Link> Shared<L> {
+    pub(super) fn new(settings: Settings, target: L::Target) -> Shared<L> {
+        let readers = Readers::new(target.clone(), settings.node.clone(), settings.readers_max);
         Shared {
-            options,
+            settings,
             target,
             readers,
             closed: Arc::default(),
@@ -59,30 +57,32 @@ impl Shared {
     }
 }
 
-/// The store in a PostgreSQL database. Dropping it commits what is queued; [`Store::close`] also says whether
+/// A store in a database on a server. Dropping it commits what is queued; [`Store::close`] also says whether
 /// that worked.
-pub struct PostgresStore {
+#[expect(private_bounds, reason = "what a server has to do is the backends' business")]
+pub struct ServerStore<L: Link> {
     // The desk first: it waits for the writer, which uses the rest.
     desk: Desk,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<L>>,
 }
 
-impl std::fmt::Debug for PostgresStore {
+impl<L: Link> std::fmt::Debug for ServerStore<L> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PostgresStore")
-            .field("place", &self.shared.target.name())
+        f.debug_struct("ServerStore")
+            .field("place", &self.shared.settings.place)
             .finish_non_exhaustive()
     }
 }
 
-impl PostgresStore {
-    pub(super) fn new(shared: Arc<Shared>, desk: Desk) -> PostgresStore {
-        PostgresStore { desk, shared }
+#[expect(private_bounds, reason = "what a server has to do is the backends' business")]
+impl<L: Link> ServerStore<L> {
+    pub(super) fn new(shared: Arc<Shared<L>>, desk: Desk) -> ServerStore<L> {
+        ServerStore { desk, shared }
     }
 
     /// Segments that live, the open one included, and how many of them are known to hold nothing open.
     pub async fn segment_counts(&self) -> Result<(usize, usize), Error> {
-        let catalog = self.read(segment::catalog).await?;
+        let catalog = self.read(L::catalog).await?;
         let drained = catalog.segments.iter().filter(|segment| segment.drained).count();
         Ok((catalog.segments.len(), drained))
     }
@@ -90,7 +90,7 @@ impl PostgresStore {
     /// Runs to its end on a blocking thread, whether or not somebody still waits for it.
     async fn read<T: Send + 'static>(
         &self,
-        read: impl Fn(&mut Link) -> Result<T, Error> + Send + 'static,
+        read: impl Fn(&mut L) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let shared = Arc::clone(&self.shared);
         self.blocking(move || shared.readers.with(read)).await
@@ -110,28 +110,42 @@ impl PostgresStore {
 
     async fn view<T: Send + 'static>(
         &self,
-        read: impl Fn(&mut View<Tables<'_>>) -> Result<T, Error> + Send + 'static,
+        read: impl Fn(&mut View<L::Tables<'_>>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let shared = Arc::clone(&self.shared);
         let owns = shared.leads.load(Ordering::Acquire);
-        let read = move |link: &mut Link| {
-            let look = |link: &mut Link| {
-                let catalog = segment::catalog(link)?;
-                read(&mut View::new(Tables::new(link, catalog)))
+        let read = move |link: &mut L| {
+            let look = |link: &mut L| {
+                let catalog = link.catalog()?;
+                read(&mut View::new(link.tables(catalog)))
             };
-            if owns {
-                look(link)
-            } else {
-                segment::unchanged(link, look)
-            }
+            if owns { look(link) } else { unchanged(link, look) }
         };
         self.blocking(move || shared.revision.read(|| shared.readers.with(&read)))
             .await
     }
 }
 
+/// Times that a read is repeated because another node changed segments under it.
+const TRIES: usize = 5;
+
+/// Reads, again when a segment was dropped, sealed or made anew meanwhile: for a process that does not do so itself. A
+/// fault that such a change explains is not passed on.
+fn unchanged<L: Link, T>(link: &mut L, read: impl Fn(&mut L) -> Result<T, Error>) -> Result<T, Error> {
+    let mut before = link.stamp()?;
+    for _ in 1..TRIES {
+        let answer = read(link);
+        let after = link.stamp()?;
+        if after == before {
+            return answer;
+        }
+        before = after;
+    }
+    read(link)
+}
+
 #[async_trait]
-impl Store for PostgresStore {
+impl<L: Link> Store for ServerStore<L> {
     async fn acquire(&self, node: &str) -> Result<Term, Error> {
         let node = node.to_owned();
         let term = self.desk.ask(|reply| Command::Acquire(node, reply)).await?;
@@ -141,8 +155,8 @@ impl Store for PostgresStore {
 
     async fn lead(&self, term: Term) -> Result<(), Error> {
         // A newer node may have led meanwhile, and taken the schema further.
-        let place = self.shared.target.name();
-        self.read(move |link| migrate::check(link, &place)).await?;
+        let place = self.shared.settings.place.clone();
+        self.read(move |link| link.check_schema(&place)).await?;
         self.desk.ask(|reply| Command::Lead(term, reply)).await?;
         self.shared.leads.store(true, Ordering::Release);
         Ok(())
@@ -153,7 +167,7 @@ impl Store for PostgresStore {
     }
 
     async fn leader(&self) -> Result<Option<Leader>, Error> {
-        self.read(control::leader).await
+        self.read(L::leader).await
     }
 
     async fn name_ids(&self, names: &[(NameKind, String)]) -> Result<Vec<NameId>, Error> {
@@ -162,7 +176,7 @@ impl Store for PostgresStore {
     }
 
     async fn names(&self) -> Result<Vec<(NameId, NameKind, String)>, Error> {
-        self.read(control::names).await
+        self.read(L::names).await
     }
 
     fn submit_by(&self, begin: Begin, term: Term, units: Vec<Unit>) -> BoxFuture<'static, Answers> {
@@ -236,7 +250,7 @@ impl Store for PostgresStore {
     }
 
     async fn desired(&self) -> Result<Vec<(NameId, Desired)>, Error> {
-        self.read(control::desired).await
+        self.read(L::desired).await
     }
 
     async fn set_desired(
@@ -253,11 +267,11 @@ impl Store for PostgresStore {
     }
 
     async fn check_integrity(&self) -> Result<Vec<String>, Error> {
-        self.read(integrity::check).await
+        self.read(L::check).await
     }
 
     async fn segments(&self) -> Result<Vec<SegmentInfo>, Error> {
-        self.read(segment::list).await
+        self.read(L::list).await
     }
 
     async fn examine_segment(&self, number: u32, rules: &RetentionRules) -> Result<Option<Findings>, Error> {
@@ -279,11 +293,11 @@ impl Store for PostgresStore {
     }
 
     async fn rehearse(&self) -> Result<(), Error> {
-        let place = self.shared.target.name();
-        let small = move |link: &mut Link| {
-            migrate::check(link, &place)?;
-            control::names(link)?;
-            control::desired(link).map(drop)
+        let place = self.shared.settings.place.clone();
+        let small = move |link: &mut L| {
+            link.check_schema(&place)?;
+            link.names()?;
+            link.desired().map(drop)
         };
         // In this order, so that the connection that is lent next has done all of it.
         self.view(|view| view.rehearse()).await?;
@@ -291,11 +305,11 @@ impl Store for PostgresStore {
     }
 
     async fn schema(&self) -> Result<Schema, Error> {
-        self.read(migrate::schema).await
+        self.read(L::schema).await
     }
 
     async fn size_bytes(&self) -> Result<u64, Error> {
-        self.read(segment::all_bytes).await
+        self.read(L::all_bytes).await
     }
 
     async fn close(&self) -> Result<(), Error> {

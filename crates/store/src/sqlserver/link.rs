@@ -1,0 +1,400 @@
+//! One connection, owned by one thread at a time, driven by a small runtime of its own: a call sends, waits
+//! and reads to the end on the caller's thread. No call is ever cancelled half way; one that takes too long
+//! costs the connection, and so does one that leaves any doubt whether all of its answer was read.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tiberius::{Client, ToSql};
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
+
+use super::Target;
+use super::fault::{self, Driver};
+use super::options::Way;
+use super::sql;
+use super::value::{Row, Value};
+use super::{durability, lease};
+use crate::Error;
+use crate::server::target::{Place, Reached};
+use crate::server::{Purpose, session_name};
+
+/// How long making a connection may take.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a step of the housekeeping may take: building an index, counting a segment.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// How long a read may take. A network that swallows everything stops a lane no longer than this.
+const READER_PATIENCE: Duration = Duration::from_secs(60);
+/// A connection that was used within this time is not asked whether it still works, and how long it may take
+/// to say so.
+const IDLE_UNASKED: Duration = Duration::from_secs(5);
+const PING_PATIENCE: Duration = Duration::from_secs(3);
+/// A writer's connection that lay idle may take so long to show that it is as good as a new one, which costs less.
+const PROOF_PATIENCE: Duration = Duration::from_millis(200);
+/// How long a small transaction of the writer may take beside its commits.
+const WRITER_PATIENCE: Duration = Duration::from_secs(10);
+/// Servers that a server may send this node on to, one after the other.
+const ROUTES_MAX: usize = 4;
+
+/// Milliseconds that a session waits for a lock: less than the call may take, so that the server gives up first.
+fn lock_timeout(purpose: Purpose) -> u128 {
+    match purpose {
+        Purpose::Write | Purpose::Keep => 3_000,
+        Purpose::Read => 10_000,
+        Purpose::Lead(patience) => patience.as_millis() / 2,
+    }
+}
+
+type Stream = Compat<TcpStream>;
+
+/// An open connection.
+pub struct Link {
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
+    client: Option<Client<Stream>>,
+    /// Set before a request is sent, and cleared once all of its answer was read.
+    in_flight: bool,
+    patience: Duration,
+    lock_timeout_ms: u128,
+    /// The server's session, to be ended when it hangs.
+    pub(super) backend: i32,
+    /// The server is no SQL Server but a stand-in that ignores lock hints (Babelfish).
+    pub(super) stand_in: bool,
+    /// When it answered last, or failed to.
+    used: Instant,
+}
+
+fn late(patience: Duration) -> Driver {
+    Driver::Lost(format!("no answer within {} s", patience.as_secs_f32()))
+}
+
+/// Connects to one of the addresses of a name: to all at once, and the first that answers is taken.
+async fn reach(host: &str, port: u16, all_at_once: bool) -> Result<TcpStream, Driver> {
+    let lost = |error: std::io::Error| Driver::Lost(error.to_string());
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(lost)?
+        .collect();
+    if !all_at_once {
+        return TcpStream::connect(&addresses[..]).await.map_err(lost);
+    }
+    let mut attempts: FuturesUnordered<_> = addresses.into_iter().map(TcpStream::connect).collect();
+    let mut last = Driver::Lost(format!("{host} has no address"));
+    while let Some(attempt) = attempts.next().await {
+        match attempt {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = lost(error),
+        }
+    }
+    Err(last)
+}
+
+/// Logs in, at the server that the first one sends this node on to, should it do so.
+async fn log_in(way: &Way, program: &str) -> Result<Client<Stream>, Driver> {
+    let (mut host, mut port) = (way.host.clone(), way.port);
+    for _ in 0..ROUTES_MAX {
+        let config = way.config(&host, port, program)?;
+        let stream = reach(&host, port, way.all_at_once).await?;
+        stream
+            .set_nodelay(true)
+            .map_err(|error| Driver::Lost(error.to_string()))?;
+        match Client::connect(config, stream.compat_write()).await {
+            Err(tiberius::error::Error::Routing { host: next, port: at }) => (host, port) = (next, at),
+            other => return other.map_err(Driver::from),
+        }
+    }
+    Err(Driver::Lost(
+        "the server sends this node on without end".to_owned(),
+    ))
+}
+
+/// Runs `wait` on a runtime, no longer than `patience`. The driver has ways to panic on bytes that no server should
+/// send: they count as a lost connection.
+fn contained<T>(
+    runtime: &Runtime,
+    patience: Duration,
+    wait: impl Future<Output = Result<T, Driver>>,
+) -> Result<T, Driver> {
+    let waiting = || runtime.block_on(async { tokio::time::timeout(patience, wait).await });
+    match catch_unwind(AssertUnwindSafe(waiting)) {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(late(patience)),
+        Err(_) => Err(Driver::Lost(
+            "the server sent something that the driver cannot read".to_owned(),
+        )),
+    }
+}
+
+/// What a server says of itself and of the session.
+struct Standing {
+    backend: i32,
+    stand_in: bool,
+    writable: bool,
+}
+
+impl Link {
+    /// Connects to a server that can be written to, sets the session up and, for a writing one, checks that a
+    /// commit will be durable.
+    pub(super) fn open(target: &Target, node: &str, purpose: Purpose) -> Result<Link, Error> {
+        let connect = |place: &Place<Way>| Link::open_at(place, target, node, purpose);
+        match purpose {
+            Purpose::Write | Purpose::Lead(_) => target.reach_newest(connect),
+            Purpose::Keep | Purpose::Read => target.reach(connect),
+        }
+    }
+
+    fn open_at(
+        place: &Place<Way>,
+        target: &Target,
+        node: &str,
+        purpose: Purpose,
+    ) -> Result<Reached<Link>, Error> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| Error::Database {
+                doing: "preparing a connection",
+                source: Box::new(source),
+            })?;
+        let connecting = match purpose {
+            Purpose::Lead(patience) => patience,
+            _ => CONNECT_PATIENCE,
+        };
+        let program = session_name(purpose, None, node);
+        let client = contained(&runtime, connecting, log_in(&place.options, &program));
+        let client = client.map_err(|error| fault::connecting(&place.name, &error))?;
+        let mut link = Link {
+            runtime: Some(runtime),
+            client: Some(client),
+            in_flight: false,
+            patience: connecting,
+            lock_timeout_ms: lock_timeout(purpose),
+            backend: 0,
+            stand_in: false,
+            used: Instant::now(),
+        };
+        let doing = fault::database("setting a session up");
+        let options = format!("{} SET LOCK_TIMEOUT {};", sql::SESSION, link.lock_timeout_ms);
+        link.script(options).map_err(&doing)?;
+        let standing = link.standing().map_err(&doing)?;
+        link.backend = standing.backend;
+        link.stand_in = standing.stand_in;
+        if !standing.writable && (purpose == Purpose::Write || target.has_several()) {
+            return Err(Error::Away(format!(
+                "the database at {} is read-only, or a secondary replica: point store.url at the primary or the listener",
+                place.name
+            )));
+        }
+        link.patience = match purpose {
+            Purpose::Write => WRITER_PATIENCE,
+            Purpose::Read => READER_PATIENCE,
+            Purpose::Keep => PATIENCE,
+            Purpose::Lead(patience) => patience,
+        };
+        if purpose == Purpose::Write {
+            durability::check(&mut link, target, &place.name)?;
+        }
+        // A server has no number that grows with each failover.
+        Ok(Reached { link, timeline: 0 })
+    }
+
+    fn standing(&mut self) -> Result<Standing, Driver> {
+        let row = self.row(sql::STANDING, &[])?;
+        let (version, updateability): (String, Option<String>) = (row.get(1)?, row.get(2)?);
+        Ok(Standing {
+            backend: row.get(0)?,
+            stand_in: version.contains("Babelfish"),
+            writable: updateability.is_none_or(|word| word != "READ_ONLY"),
+        })
+    }
+
+    /// Whether the server still answers; asked only of a connection that lay idle for a while, since a
+    /// network may have forgotten it without a word.
+    pub(super) fn still_answers(&mut self) -> bool {
+        if self.used.elapsed() < IDLE_UNASKED {
+            return true;
+        }
+        self.rows_within(PING_PATIENCE, "SELECT 1", &[]).is_ok()
+    }
+
+    /// Whether this writer's connection would be taken if it were made now: it leads to a primary where a commit is durable.
+    pub(super) fn is_as_good_as_new(&mut self, target: &Target) -> bool {
+        let good = self.within(PROOF_PATIENCE, |link| {
+            link.standing().is_ok_and(|standing| standing.writable)
+                && durability::check(link, target, &target.name()).is_ok()
+        });
+        good && self.is_whole()
+    }
+
+    /// Work of which no step takes long: a network that swallows everything is noticed soon.
+    pub(super) fn hasten<T>(&mut self, work: impl FnOnce(&mut Link) -> T) -> T {
+        self.within(WRITER_PATIENCE, work)
+    }
+
+    /// Work of which no step takes longer than this.
+    pub(super) fn within<T>(&mut self, patience: Duration, work: impl FnOnce(&mut Link) -> T) -> T {
+        let usual = std::mem::replace(&mut self.patience, patience);
+        let answer = work(self);
+        self.patience = usual;
+        answer
+    }
+
+    /// One request, its answer read to the end.
+    fn ask(
+        &mut self,
+        patience: Duration,
+        request: impl AsyncFnOnce(&mut Client<Stream>) -> Result<Vec<Row>, Driver>,
+    ) -> Result<Vec<Row>, Driver> {
+        let broken = || Driver::Lost("there is no connection".to_owned());
+        let (Some(runtime), Some(mut client)) = (&self.runtime, self.client.take()) else {
+            return Err(broken());
+        };
+        if std::mem::replace(&mut self.in_flight, true) {
+            return Err(broken());
+        }
+        let answer = contained(runtime, patience, request(&mut client));
+        self.used = Instant::now();
+        match answer {
+            Ok(rows) => {
+                self.client = Some(client);
+                self.in_flight = false;
+                Ok(rows)
+            }
+            Err(error) => {
+                // After an error of the server's there may be more to read, and a transaction to end.
+                if error.leaves_whole() && clear(runtime, &mut client) {
+                    self.client = Some(client);
+                    self.in_flight = false;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// All rows of a statement (of all its answers, one after the other), read to the end: the server has finished
+    /// when this returns.
+    pub(super) fn rows_within(
+        &mut self,
+        patience: Duration,
+        sql: &str,
+        values: &[Value<'_>],
+    ) -> Result<Vec<Row>, Driver> {
+        let values: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
+        self.ask(patience, async |client| {
+            let answers = client.query(sql, &values).await?.into_results().await?;
+            Ok(answers.into_iter().flatten().map(Row).collect())
+        })
+    }
+
+    /// All rows of a statement.
+    pub(super) fn rows(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, Driver> {
+        self.rows_within(self.patience, sql, values)
+    }
+
+    /// The first row of a statement.
+    pub(super) fn maybe_row(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Option<Row>, Driver> {
+        Ok(self.rows(sql, values)?.into_iter().next())
+    }
+
+    /// The first row of a statement that always has one.
+    pub(super) fn row(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Row, Driver> {
+        self.maybe_row(sql, values)?.ok_or(Driver::NoRow)
+    }
+
+    /// A batch of its own: options that it sets stay, as do temporary tables that it makes.
+    pub(super) fn script(&mut self, sql: impl Into<String>) -> Result<Vec<Row>, Driver> {
+        let sql = sql.into();
+        self.ask(self.patience, async |client| {
+            let answers = client.simple_query(sql).await?.into_results().await?;
+            Ok(answers.into_iter().flatten().map(Row).collect())
+        })
+    }
+
+    /// Runs `work` with another wait for locks, in milliseconds, and sets the usual one again. Where that fails the
+    /// connection is given up: nothing leaks into the next call.
+    pub(super) fn waiting<T>(
+        &mut self,
+        milliseconds: u128,
+        work: impl FnOnce(&mut Link) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let doing = fault::database("setting a session up");
+        self.script(format!("SET LOCK_TIMEOUT {milliseconds};"))
+            .map_err(&doing)?;
+        let done = work(self);
+        if self
+            .script(format!("SET LOCK_TIMEOUT {};", self.lock_timeout_ms))
+            .is_err()
+        {
+            self.client = None;
+        }
+        done
+    }
+
+    /// Runs `work` in a transaction; whatever fails in it undoes all of it.
+    pub(super) fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut Link) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let doing = fault::database("beginning or ending a transaction");
+        self.script("BEGIN TRANSACTION").map_err(&doing)?;
+        match work(self) {
+            Ok(value) => {
+                self.script("COMMIT TRANSACTION").map_err(&doing)?;
+                Ok(value)
+            }
+            Err(error) => {
+                // An error of the server's has ended it already.
+                if self.script("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION").is_err() {
+                    self.client = None;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether it can still be used.
+    pub(super) fn is_whole(&self) -> bool {
+        self.client.is_some() && !self.in_flight
+    }
+
+    /// Lets others see the term under which the session writes.
+    pub(super) fn show_term(&mut self, epoch: u32) {
+        let shown = self.script(lease::show_term(epoch));
+        if let Err(error) = shown {
+            tracing::debug!(%error, "the session does not show its term");
+        }
+    }
+
+    /// Says good-bye to the server.
+    pub(super) fn close(mut self) {
+        if let (Some(runtime), Some(client)) = (&self.runtime, self.client.take()) {
+            let goodbye = async { client.close().await.map_err(Driver::from) };
+            let _ = contained(runtime, CONNECT_PATIENCE, goodbye);
+        }
+    }
+}
+
+/// Reads what is left of an answer and ends a transaction that an error left behind; whether the connection is in step
+/// then.
+fn clear(runtime: &Runtime, client: &mut Client<Stream>) -> bool {
+    let clearing = async {
+        let sql = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION";
+        client.simple_query(sql).await?.into_results().await?;
+        Ok::<(), Driver>(())
+    };
+    contained(runtime, PING_PATIENCE, clearing).is_ok()
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.client = None;
+        if let Some(runtime) = self.runtime.take() {
+            // Does not wait, so a link may be dropped anywhere.
+            runtime.shutdown_background();
+        }
+    }
+}

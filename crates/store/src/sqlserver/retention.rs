@@ -1,0 +1,185 @@
+//! Retention: a segment's tables are dropped, or replaced by new ones that hold what has to stay. No row is ever
+//! deleted.
+//!
+//! The new tables are made and filled beforehand, under names of this leadership's own: a sealed segment does not change.
+//! What drops the old ones, gives the new ones their names and proves the term on the lease row is one transaction
+//! in one round trip, so no lock outlives a node that is cut off in it. The old tables are locked without waiting, so
+//! nobody queues behind a wait for a long reader; handoffs touch neither these tables nor the lease row.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use model::{Term, Timestamp};
+
+use super::fault::{self, Driver, database};
+use super::link::Link;
+use super::sql;
+use super::value::{Row, list, values};
+use super::{seal, segment};
+use crate::Error;
+use crate::packing::{self, HEAD_BYTES, Place, REMOVED};
+use crate::segments::retention::Remainder;
+use crate::segments::revision::Revision;
+use crate::server::not_leading;
+
+/// Attempts to lock a segment's tables, and the pause between two.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+/// Numbers in one go.
+const CHUNK: usize = 10_000;
+/// What `sql::PROVE` throws.
+const NOT_LEADING: u32 = 50_001;
+
+/// Whether a term leads.
+pub(super) fn leads(link: &mut Link, term: Term) -> Result<bool, Error> {
+    let found = link
+        .rows(sql::LEADS, &values![term.epoch.0 as i32, term.id])
+        .map_err(database("reading the term"))?;
+    Ok(!found.is_empty())
+}
+
+/// Drops a segment's tables.
+pub(super) fn drop_segment(
+    revision: &Revision,
+    link: &mut Link,
+    term: Term,
+    number: u32,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let note = format!(
+        "UPDATE holdfast.segment SET dropped_at = {} WHERE number = {number};",
+        now.0
+    );
+    change(revision, link, term, &format!("{}\n {note}", dropping(number)))
+}
+
+fn dropping(number: u32) -> String {
+    let tables = segment::tables(number).collect::<Vec<_>>().join(", ");
+    format!("DROP TABLE {tables};")
+}
+
+/// A transaction that changes segments, and proves the term when all is done: what proves it keeps the lease from being
+/// renewed until the transaction has ended. Readers who looked at several segments while it ended look again.
+fn change(revision: &Revision, link: &mut Link, term: Term, work: &str) -> Result<(), Error> {
+    let batch = format!(
+        "DECLARE @epoch int, @term uniqueidentifier;
+ SET @epoch = {};
+ SET @term = '{}';
+ BEGIN TRANSACTION;
+ {work}
+ {}
+ COMMIT TRANSACTION;",
+        term.epoch.0,
+        term.id,
+        sql::PROVE
+    );
+    let doing = database("changing a segment");
+    link.waiting(0, |link| {
+        for tries in 1.. {
+            match revision.change(|| link.script(batch.as_str())) {
+                Ok(_) => break,
+                Err(error) if error.number() == Some(NOT_LEADING) => return Err(not_leading()),
+                Err(error) => {
+                    let error = doing(error);
+                    if tries >= LOCK_TRIES || !fault::is_lock_timeout(&error) {
+                        return Err(error);
+                    }
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Lists the messages that lose their bodies, those of the segment with how long their bodies are.
+fn note_remnants(link: &mut Link, number: u32, bare: &[i64]) -> Result<(), Error> {
+    const { assert!(REMOVED == 2, "the statements name it") };
+    const { assert!(HEAD_BYTES == 18, "the statement names it") };
+    let doing = database("measuring bodies that go");
+    for chunk in bare.chunks(CHUNK) {
+        let sql = segment::text(sql::BODY_SIZES, number);
+        let rows = link.rows(&sql, &values![list(chunk)]).map_err(&doing)?;
+        let mut sizes: HashMap<i64, u64> = HashMap::with_capacity(chunk.len());
+        for row in rows {
+            let (id, size) = remnant(&row).map_err(&doing)?;
+            sizes.insert(id, size);
+        }
+        let mut remnants = Vec::new();
+        let rows: Vec<String> = chunk
+            .iter()
+            .map(|id| match sizes.get(id) {
+                Some(size) => {
+                    let place = remnants.len() + 1;
+                    remnants.extend(packing::remnant(*size));
+                    format!("[{id},{place}]")
+                }
+                None => format!("[{id},null]"),
+            })
+            .collect();
+        let rows = format!("[{}]", rows.join(","));
+        link.rows(sql::BARE, &values![rows, remnants]).map_err(&doing)?;
+    }
+    Ok(())
+}
+
+fn remnant(row: &Row) -> Result<(i64, u64), Driver> {
+    let id = row.get(0)?;
+    let (enc, length, head): (i16, i64, Vec<u8>) = (row.get(1)?, row.get(2)?, row.get(3)?);
+    let size = packing::size(Place::Message(id), enc.into(), &head, length as u64)
+        .map_err(|fault| Driver::Decode(Box::new(fault)))?;
+    Ok((id, size))
+}
+
+/// Fills new tables with what has to stay and puts them in the place of the old ones.
+pub(super) fn shrink(
+    revision: &Revision,
+    link: &mut Link,
+    term: Term,
+    number: u32,
+    remainder: &Remainder,
+) -> Result<(), Error> {
+    // What a leadership that ended left half made; one that is about to end may still fill tables of its own name.
+    for left in segment::tables_like(link, &format!("r{number:06}_"))? {
+        link.script(format!("DROP TABLE holdfast.{left}"))
+            .map_err(database("clearing away what was left half made"))?;
+    }
+    let new = format!("holdfast.r{number:06}_{}_", term.epoch.0);
+    fill(link, number, &new, remainder)?;
+    seal::add_indexes(link, &new)?;
+    let (oldest, profile) = seal::contents(link, &new)?;
+    let renaming: Vec<String> = segment::kinds()
+        .map(|kind| format!("EXEC sp_rename N'{new}{kind}', N's{number:06}_{kind}', N'OBJECT';"))
+        .collect();
+    let note = format!(
+        "UPDATE holdfast.segment SET oldest_reference = {oldest}, profile = N'{}' WHERE number = {number};",
+        profile.replace('\'', "''")
+    );
+    let work = format!("{}\n {}\n {note}", dropping(number), renaming.join("\n "));
+    change(revision, link, term, &work)
+}
+
+/// Makes the new tables and copies what has to stay.
+fn fill(link: &mut Link, number: u32, new: &str, remainder: &Remainder) -> Result<(), Error> {
+    let doing = database("copying what has to stay of a segment");
+    link.script("DROP TABLE IF EXISTS #stays; DROP TABLE IF EXISTS #letter; DROP TABLE IF EXISTS #bare")
+        .map_err(&doing)?;
+    link.script(sql::REMAINDER).map_err(&doing)?;
+    for (sql, numbers) in [
+        (sql::STAYS, &remainder.messages),
+        (sql::LETTERS_STAY, &remainder.letters),
+    ] {
+        for chunk in numbers.chunks(CHUNK) {
+            link.rows(sql, &values![list(chunk)]).map_err(&doing)?;
+        }
+    }
+    note_remnants(link, number, &remainder.bare)?;
+    link.script(segment::text(sql::OWN_LETTERS_STAY, number))
+        .map_err(&doing)?;
+    link.script(segment::making(new)).map_err(&doing)?;
+    for copy in sql::COPIES {
+        let copy = copy.replace("{n}", new);
+        link.script(segment::text(&copy, number)).map_err(&doing)?;
+    }
+    Ok(())
+}
