@@ -24,7 +24,12 @@ pub(crate) fn keep_every_promise<P>(place: impl Fn() -> P, open: impl Fn(&P) -> 
             let outcome = (case.run)(open(&place)).await;
             if std::env::var_os(ONLY).is_some() {
                 let kept = if outcome.is_ok() { "kept" } else { "broken" };
-                let _ = writeln!(std::io::stderr(), "{kept} ({:.1?}): {}", begun.elapsed(), case.name);
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "{kept} ({:.1?}): {}",
+                    begun.elapsed(),
+                    case.name
+                );
             }
             outcome.err().map(|fault| format!("{}: {fault}", case.name))
         }

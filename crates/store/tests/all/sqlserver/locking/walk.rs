@@ -249,19 +249,29 @@ impl Model for Walk {
         vec![
             never(STALE_WRITE, |_, state| !state.faults.contains(STALE_WRITE)),
             never(STALE_DROP, |_, state| !state.faults.contains(STALE_DROP)),
-            never(FALSELY_FENCED, |_: &Walk, state: &State| !state.faults.contains(FALSELY_FENCED)),
-            never(WRONGLY_ABSENT, |_: &Walk, state: &State| !state.faults.contains(WRONGLY_ABSENT)),
+            never(FALSELY_FENCED, |_: &Walk, state: &State| {
+                !state.faults.contains(FALSELY_FENCED)
+            }),
+            never(WRONGLY_ABSENT, |_: &Walk, state: &State| {
+                !state.faults.contains(WRONGLY_ABSENT)
+            }),
             never(SPLIT, |_: &Walk, state: &State| !state.faults.contains(SPLIT)),
-            never(DEADLOCK, |walk: &Walk, state: &State| !state.deadlocked(&walk.rules)),
+            never(DEADLOCK, |walk: &Walk, state: &State| {
+                !state.deadlocked(&walk.rules)
+            }),
             Property::sometimes(WRITTEN, |_: &Walk, state: &State| {
                 state.sessions[WRITER].end == Some(End::Committed)
             }),
-            Property::sometimes(FENCED, |_: &Walk, state: &State| state.sessions[WRITER].end == Some(End::Fenced)),
+            Property::sometimes(FENCED, |_: &Walk, state: &State| {
+                state.sessions[WRITER].end == Some(End::Fenced)
+            }),
             Property::sometimes(RETIRED, |_: &Walk, state: &State| {
                 let keeper = &state.sessions[KEEPER];
                 matches!(keeper.program, Program::Retire { .. }) && keeper.end == Some(End::Committed)
             }),
-            Property::sometimes(FOUND, |_: &Walk, state: &State| state.sessions[ANEW].found == Some(true)),
+            Property::sometimes(FOUND, |_: &Walk, state: &State| {
+                state.sessions[ANEW].found == Some(true)
+            }),
             Property::sometimes(ABSENT, |_: &Walk, state: &State| {
                 let anew = &state.sessions[ANEW];
                 anew.found == Some(false) && anew.end == Some(End::Committed)
