@@ -37,8 +37,11 @@ fn peak() -> u64 {
     kilobytes.unwrap_or(0) << 10
 }
 
+/// What a case says is wrong.
+type Case = Box<dyn FnOnce() -> Result<(), String> + Send>;
+
 /// Runs cases side by side; what was wrong with each.
-fn all(cases: Vec<(String, Box<dyn FnOnce() -> Result<(), String> + Send>)>) {
+fn all(cases: Vec<(String, Case)>) {
     let running: Vec<_> = cases
         .into_iter()
         .map(|(name, case)| (name, std::thread::spawn(case)))
@@ -88,7 +91,7 @@ fn one(at: Stage, deed: Deed) -> Result<(), String> {
     }
 }
 
-fn spoiled(name: &str, at: Stage, deed: Deed) -> (String, Box<dyn FnOnce() -> Result<(), String> + Send>) {
+fn spoiled(name: &str, at: Stage, deed: Deed) -> (String, Case) {
     (format!("{name} at {at:?}"), Box::new(move || one(at, deed)))
 }
 
@@ -448,10 +451,7 @@ fn answers_with_any_byte_changed_or_cut_anywhere_end_the_call_and_nothing_else()
                     Err(format!("it took {took:?}"))
                 }
             };
-            cases.push((
-                name,
-                Box::new(case) as Box<dyn FnOnce() -> Result<(), String> + Send>,
-            ));
+            cases.push((name, Box::new(case) as Case));
         }
         all(cases);
     }
