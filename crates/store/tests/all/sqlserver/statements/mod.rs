@@ -8,6 +8,7 @@ pub(crate) mod source;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use source::{constant, constants, files};
 
@@ -120,8 +121,10 @@ fn batches(script: &str) -> Vec<String> {
     found
 }
 
-/// An environment with the parser, made once for these requirements.
+/// An environment with the parser, made once for these requirements, by one test at a time.
 fn python() -> Result<PathBuf, String> {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let mark = REQUIREMENTS
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |mark, byte| {
