@@ -55,8 +55,8 @@ fn is_cut() -> Result<bool> {
 /// Somebody who has seen enough presses Ctrl-C while the leader is cut off.
 async fn interrupted(mut drill: std::process::Command) -> Result<()> {
     let mut drill = drill
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
         .spawn()?;
     wait::until("the leader to be cut off", PATIENCE, || async {
         ensure!(is_cut()?, "it is not");
@@ -74,7 +74,7 @@ async fn interrupted(mut drill: std::process::Command) -> Result<()> {
     .await?;
     ensure!(!is_cut()?, "it left its cut behind");
     let said = drill.wait_with_output()?;
-    let complained = String::from_utf8_lossy(&said.stderr);
+    let complained = String::from_utf8_lossy(&said.stdout);
     ensure!(
         said.status.code() == Some(1) && complained.contains("a partition, if there was one, is removed"),
         "{}: {complained}",
@@ -124,8 +124,8 @@ async fn a_partition_is_measured_and_leaves_nothing_behind_or_says_what_it_lacks
         ensure!(
             ["only root", "nft", "cannot be told"]
                 .iter()
-                .any(|lack| complained.contains(lack)),
-            "{complained}"
+                .any(|lack| said.contains(lack)),
+            "{said} {complained}"
         );
         stop(second).await?;
         return stop(first).await;

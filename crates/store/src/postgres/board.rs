@@ -247,6 +247,7 @@ impl Board for PostgresBoard {
     }
 
     fn beat(&mut self, member: &Member, alive: Duration) -> Result<bool, Error> {
+        // A word from the future was spoken before the database's clock was set back: whoever lives has spoken since.
         let sql = format!(
             "INSERT INTO holdfast.node AS node (id, boot, host, pid, api, version, schema, fingerprint, environment,
                  promotable, delay_ms, role, ready, detail, started_at, seen_at)
@@ -257,7 +258,7 @@ impl Board for PostgresBoard {
                  promotable = excluded.promotable, delay_ms = excluded.delay_ms, role = excluded.role,
                  ready = excluded.ready, detail = excluded.detail, seen_at = excluded.seen_at,
                  started_at = CASE WHEN node.boot = excluded.boot THEN node.started_at ELSE excluded.started_at END
-             WHERE node.boot = excluded.boot OR node.seen_at < {now} - $15 OR node.role = 'left' RETURNING 1",
+             WHERE node.boot = excluded.boot OR abs({now} - node.seen_at) > $15 OR node.role = 'left' RETURNING 1",
             now = now!()
         );
         let values = || {
@@ -285,9 +286,9 @@ impl Board for PostgresBoard {
     fn members(&mut self) -> Result<Vec<MemberView>, Error> {
         let doing = database("reading the nodes");
         let sql = concat!(
-            "SELECT id, boot, host, pid, api, version, fingerprint, environment, promotable, delay_ms, role, ready, detail, ",
+            "SELECT id, boot, host, pid, api, version, fingerprint, environment, promotable, delay_ms, role, ready, detail, abs(",
             now!(),
-            " - seen_at, ",
+            " - seen_at), ",
             now!(),
             " - started_at, schema FROM holdfast.node ORDER BY id"
         );

@@ -224,4 +224,14 @@ fn a_living_nodes_id_is_not_given_to_another_process() {
         board.beat(&member(3, "standby"), TTL).unwrap(),
         "the second one left"
     );
+    // It ended before the database's clock was set back by an hour.
+    database.sql("UPDATE holdfast.node SET seen_at = seen_at + 3600000000");
+    assert!(
+        board.members().unwrap()[0].seen_ago > TTL,
+        "it was not heard of since"
+    );
+    assert!(
+        board.beat(&member(4, "standby"), TTL).unwrap(),
+        "its id is not kept from whoever comes after it"
+    );
 }

@@ -181,5 +181,6 @@ fn a_leader_does_not_go_on_where_the_database_has_forgotten_what_it_wrote() {
         assert_eq!(other.store.census().await.unwrap().messages, 2);
         other.store.close().await.unwrap();
         led.store.close().await.unwrap();
+        first.start_again();
     });
 }
