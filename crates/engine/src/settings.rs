@@ -437,6 +437,7 @@ impl Sources<'_> {
                 continue;
             }
             let wanted = match (default.as_str(), default.to_bool()) {
+                _ if matches!(default, figment::value::Value::Array(..)) => "a list of texts",
                 (Some(_), _) => "a text",
                 (None, Some(_)) => "true or false",
                 (None, None) => "a whole number, 0 or more",

@@ -28,7 +28,7 @@ pub(super) fn check(settings: &Settings) -> Vec<(&'static str, Problem)> {
     );
     refuse(
         "store.url",
-        backend != "sqlite" && settings.store.url.is_empty(),
+        ["postgres", "sqlserver"].contains(&backend) && settings.store.url.is_empty(),
         format!("store.backend is `{backend}`, but store.url does not say where the database is"),
         if backend == "sqlserver" {
             "write sqlserver://user@host:port/database"
