@@ -255,8 +255,14 @@ fn sqlserver(text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     {
         found.push(format!("mounts `{path}`, which is not there"));
     }
-    for script in names(text, "/scripts/") {
-        let script = script.replacen("/scripts/", "deploy/sqlserver/", 1) + ".sql";
+    let named = |rest: &str| {
+        rest.split(char::is_whitespace)
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    for script in text.split("-i /scripts/").skip(1).map(named) {
+        let script = format!("deploy/sqlserver/{script}");
         if !exists(&script) {
             found.push(format!("runs `{script}`, which is not there"));
         }

@@ -131,7 +131,10 @@ fn a_user_with_no_more_than_the_role_of_the_script_runs_a_store() {
             )
             .replace("USER_ID(N'holdfast')", &format!("USER_ID(N'{user}')"))
             .replace("ADD MEMBER holdfast", &format!("ADD MEMBER {user}"));
-        database.sql(&batch);
+        // A stand-in knows no rights of a database; whoever owns a schema makes tables in it there.
+        if !(server.stand_in && batch.contains("GRANT CREATE TABLE")) {
+            database.sql(&batch);
+        }
     }
     let mut options = database.options(Some(7));
     options.url = {
