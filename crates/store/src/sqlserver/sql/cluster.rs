@@ -121,7 +121,7 @@ pub(crate) const RELEASE: &str = concat!(
  COMMIT TRANSACTION"
 );
 
-/// What a node says of itself, `@P1` to `@P14`; `@P15` for how long another process that goes by its id counts as
+/// What a node says of itself (a word from the future was spoken before the clock was set back), `@P1` to `@P14`; `@P15` for how long another process that goes by its id counts as
 /// living. One row when it was written.
 pub(crate) const BEAT: &str = concat!(
     "BEGIN TRANSACTION;
@@ -143,7 +143,7 @@ pub(crate) const BEAT: &str = concat!(
      UPDATE holdfast.node SET started_at = CASE WHEN boot = @P2 THEN started_at ELSE @now END, boot = @P2, host = @P3,
          pid = @P4, api = @P5, version = @P6, [schema] = @P7, fingerprint = @P8, environment = @P9, promotable = @P10,
          delay_ms = @P11, role = @P12, ready = @P13, detail = @P14, seen_at = @now
-     WHERE id = @P1 AND (boot = @P2 OR seen_at < @now - @P15 OR role = N'left');
+     WHERE id = @P1 AND (boot = @P2 OR ABS(@now - seen_at) > @P15 OR role = N'left');
      SET @written = @@ROWCOUNT;
  END;
  COMMIT TRANSACTION;
@@ -151,9 +151,9 @@ pub(crate) const BEAT: &str = concat!(
 );
 
 pub(crate) const MEMBERS: &str = concat!(
-    "SELECT id, boot, host, pid, api, version, fingerprint, environment, promotable, delay_ms, role, ready, detail, ",
+    "SELECT id, boot, host, pid, api, version, fingerprint, environment, promotable, delay_ms, role, ready, detail, ABS(",
     now!(),
-    " - seen_at, ",
+    " - seen_at), ",
     now!(),
     " - started_at, [schema] FROM holdfast.node ORDER BY id"
 );
