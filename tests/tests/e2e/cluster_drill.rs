@@ -147,8 +147,8 @@ async fn a_partition_is_measured_and_leaves_nothing_behind_or_says_what_it_lacks
     interrupted(drill(&pair, &sinks, &database, &out)).await?;
     // How long it was cut off decides whether it still leads. It goes on, or it has ended as one that was fenced.
     wait::until("somebody to lead", PATIENCE, || async {
-        let status = first.get("/cluster/status").await?;
-        ensure!(status["lease_held"] == true, "{status}");
+        let nodes = first.get("/cluster/nodes").await?;
+        ensure!(nodes["lease"]["held"] == true, "{nodes}");
         Ok(())
     })
     .await?;
