@@ -43,5 +43,4 @@ pub use options::{Durability, Options};
 type Target = crate::server::target::Target<sqlx_postgres::PgConnectOptions>;
 
 /// The store in a PostgreSQL database.
-
 pub type PostgresStore = crate::server::ServerStore<link::Link>;
