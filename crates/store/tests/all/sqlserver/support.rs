@@ -136,7 +136,7 @@ impl Server {
         let name = format!("holdfast_test_{}_{count}", std::process::id());
         one_at_a_time(|| self.sql("master", &format!("CREATE DATABASE {name}")));
         if !self.stand_in {
-            let versions = if count % 2 == 0 { "ON" } else { "OFF" };
+            let versions = if count.is_multiple_of(2) { "ON" } else { "OFF" };
             self.sql(
                 "master",
                 &format!("ALTER DATABASE {name} SET READ_COMMITTED_SNAPSHOT {versions}"),
