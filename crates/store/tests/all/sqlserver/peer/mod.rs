@@ -37,8 +37,11 @@ fn peak() -> u64 {
     kilobytes.unwrap_or(0) << 10
 }
 
+/// What is tried, by name.
+type Case = (String, Box<dyn FnOnce() -> Result<(), String> + Send>);
+
 /// Runs cases side by side; what was wrong with each.
-fn all(cases: Vec<(String, Box<dyn FnOnce() -> Result<(), String> + Send>)>) {
+fn all(cases: Vec<Case>) {
     let running: Vec<_> = cases
         .into_iter()
         .map(|(name, case)| (name, std::thread::spawn(case)))
