@@ -91,7 +91,7 @@ fn one(at: Stage, deed: Deed) -> Result<(), String> {
     }
 }
 
-fn spoiled(name: &str, at: Stage, deed: Deed) -> (String, Box<dyn FnOnce() -> Result<(), String> + Send>) {
+fn spoiled(name: &str, at: Stage, deed: Deed) -> Case {
     (format!("{name} at {at:?}"), Box::new(move || one(at, deed)))
 }
 
