@@ -1,6 +1,7 @@
 //! Nodes on a server that speaks SQL Server's protocol: killed under load, and led in turn. `HOLDFAST_TEST_SQLSERVER_NODES`
 //! names a database for these tests alone, as `store.url` does; `HOLDFAST_TEST_SQLSERVER_PASSWORD` is its user's password. The
-//! tests share it, one after the other; those of two nodes need an empty one each, since a lease remembers its configuration. Without the variable they say that they were left out.
+//! tests share it, one after the other; those of two nodes need an empty one each, since a lease remembers its configuration. Without
+//! the variable they say that they were left out.
 
 use std::io::Write;
 
