@@ -49,7 +49,7 @@ fn make<L: Link>(target: L::Target, settings: Settings) -> Result<ServerStore<L>
     maker.migrate(&settings.place, &settings.node, now)?;
     maker.open_first(now)?;
     maker.close();
-    let shared = Arc::new(Shared::new(settings, target));
+    let shared = Arc::new(Shared::new(settings, target)?);
     // A server with too few connections left shows now, not at the first read.
     shared.readers.with(|_| Ok(()))?;
     let (keeper, tasks) = mpsc::channel();

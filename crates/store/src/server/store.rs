@@ -41,9 +41,9 @@ pub(crate) struct Shared<L: Link> {
 }
 
 impl<L: Link> Shared<L> {
-    pub(super) fn new(settings: Settings, target: L::Target) -> Shared<L> {
-        let readers = Readers::new(target.clone(), settings.node.clone(), settings.readers_max);
-        Shared {
+    pub(super) fn new(settings: Settings, target: L::Target) -> Result<Shared<L>, Error> {
+        let readers = Readers::new(target.clone(), settings.node.clone(), settings.readers_max)?;
+        Ok(Shared {
             settings,
             target,
             readers,
@@ -53,7 +53,7 @@ impl<L: Link> Shared<L> {
             closing: AtomicBool::new(false),
             keeping: AtomicI32::new(0),
             retiring: Mutex::default(),
-        }
+        })
     }
 }
 

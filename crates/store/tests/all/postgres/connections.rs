@@ -72,6 +72,20 @@ fn a_server_without_free_connections_is_named_as_such_until_one_is_free() {
             told.contains("max_connections") && told.contains("goes on by itself"),
             "{told}"
         );
+        let readers = "FROM pg_stat_activity WHERE application_name LIKE 'holdfast-reader %'";
+        database.sql(&format!("SELECT pg_terminate_backend(pid) {readers}"));
+        until("the readers' sessions are gone", async || {
+            database.sql(&format!("SELECT count(*) {readers}")) == "0"
+        })
+        .await;
+        crowd(&database, &mut sessions);
+        let begun = std::time::Instant::now();
+        let Err(Error::Away(text)) = led.store.names().await else {
+            panic!("a connection for reading was free");
+        };
+        assert!(text.contains("takes no more connections"), "{text}");
+        // As soon as it is known, not when patience ends.
+        assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
         database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3600)%' AND pid <> pg_backend_pid()");
         until("it writes again", async || {
             led.commit(vec![led.message(3, "again")]).await.is_ok()
