@@ -20,6 +20,7 @@ pub mod scenario;
 pub mod sender;
 pub mod sink;
 pub mod stats;
+pub mod toll;
 pub mod wire;
 
 pub use clock::stamp;
