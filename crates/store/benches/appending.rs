@@ -96,7 +96,10 @@ async fn json(on: &mut Connection, first: i64, count: i64, body: &[u8]) -> Resul
         let place = bodies.len() + 1;
         bodies.extend_from_slice(body);
         let comma = if id > first { "," } else { "" };
-        write!(a, "{comma}[{id},7,{id},\"MSG{id}\",\"ADT^A01\",{place},{BODY_BYTES}]")?;
+        write!(
+            a,
+            "{comma}[{id},7,{id},\"MSG{id}\",\"ADT^A01\",{place},{BODY_BYTES}]"
+        )?;
         write!(b, "{comma}[{id},{id},9,{place},{BODY_BYTES}]")?;
     }
     a.push(']');
@@ -119,13 +122,19 @@ async fn values(on: &mut Connection, first: i64, count: i64, body: &[u8]) -> Res
         }
         let rows = |from: usize, width: usize| {
             let row = |row: usize| {
-                let places: Vec<String> = (0..width).map(|at| format!("@P{}", from + row * width + at + 1)).collect();
+                let places: Vec<String> = (0..width)
+                    .map(|at| format!("@P{}", from + row * width + at + 1))
+                    .collect();
                 format!("({})", places.join(","))
             };
             (0..part.len()).map(row).collect::<Vec<String>>().join(",")
         };
         let begin = if index == 0 { "BEGIN TRANSACTION; " } else { "" };
-        let end = if index + 1 == parts.len() { " COMMIT TRANSACTION;" } else { "" };
+        let end = if index + 1 == parts.len() {
+            " COMMIT TRANSACTION;"
+        } else {
+            ""
+        };
         let text = format!(
             "{begin}INSERT INTO a VALUES {}; INSERT INTO b VALUES {};{end}",
             rows(0, 6),
@@ -180,7 +189,10 @@ async fn measure(on: &mut Connection, size: i64, toll: &Toll, body: &[u8]) -> Re
             of.2.bytes_sent += went.bytes_sent;
         }
     }
-    let best = all.iter().map(|of| of.0.as_secs_f64() / of.1 as f64).fold(f64::MAX, f64::min);
+    let best = all
+        .iter()
+        .map(|of| of.0.as_secs_f64() / of.1 as f64)
+        .fold(f64::MAX, f64::min);
     for ((name, _), (took, messages, went)) in WAYS.iter().zip(all) {
         let each = took.as_secs_f64() / messages as f64;
         println!(
@@ -216,6 +228,8 @@ async fn all() -> Result<(), Failure> {
 }
 
 fn main() -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(all())
 }

@@ -30,4 +30,5 @@ pub use keys::{Key, Keys};
 pub use migration::Schema;
 pub use rows::{Entry, Receipt, Unit};
 pub use segments::retention::{Done, Fate, Findings, Horizon, RetentionRules, Retired, SegmentInfo};
+pub use server::figures::ServerFigures;
 pub use tally::{CommitSizes, commit_sizes};

@@ -86,7 +86,7 @@ fn the_smoke_profile_accounts_for_every_message_and_leaves_a_report_and_a_chart(
     let output = load(folder.path(), &["--save", "saved.json"])?;
     ensure!(output.status.success(), "{}", said(&output));
     let report = report(folder.path())?;
-    ensure!(report["sound"] == true && report["schema"] == 1, "{report}");
+    ensure!(report["sound"] == true && report["schema"] == 2, "{report}");
     ensure!(report["machine"]["store"] == "sqlite", "{}", report["machine"]);
     let rate = report
         .pointer("/steps/0/ceiling/messages_per_second")
@@ -123,7 +123,7 @@ fn the_smoke_profile_accounts_for_every_message_and_leaves_a_report_and_a_chart(
 fn a_profile_on_postgresql_reports_what_the_database_did() -> Result<()> {
     let database = pgtest::server().database();
     let folder = tempfile::tempdir()?;
-    let output = load(folder.path(), &["--database-url", &database.url()])?;
+    let output = load(folder.path(), &["--database-url", &database.url(), "--wire"])?;
     ensure!(output.status.success(), "{}", said(&output));
     let report = report(folder.path())?;
     let store = report["machine"]["store"].as_str().unwrap_or_default();
@@ -132,8 +132,12 @@ fn a_profile_on_postgresql_reports_what_the_database_did() -> Result<()> {
         accounts_for_everything(phase)?;
         for figure in [
             "/database/transactions_per_message",
-            "/database/wal_bytes_per_message",
+            "/database/log_bytes_per_message",
             "/cpu/database_us",
+            "/wire/round_trips_per_message",
+            "/wire/statements_per_message",
+            "/wire/transactions_per_message",
+            "/wire/bytes_sent_per_message",
         ] {
             let value = phase.pointer(figure).and_then(Value::as_f64);
             ensure!(value.is_some_and(|value| value > 0.0), "{figure} is {value:?}");

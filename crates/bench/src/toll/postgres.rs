@@ -147,7 +147,10 @@ mod tests {
                 sum = asked(sum.requests + now.requests, sum.statements + now.statements, 0);
             }
             assert_eq!(sum, asked(1, 1, 0));
-            let ends: u64 = ready.chunks(piece).map(|part| of.received(part).transactions).sum();
+            let ends: u64 = ready
+                .chunks(piece)
+                .map(|part| of.received(part).transactions)
+                .sum();
             assert_eq!(ends, 1);
         }
     }

@@ -85,7 +85,9 @@ fn after_headers(body: &[u8]) -> Option<&[u8]> {
 }
 
 fn utf16(bytes: &[u8]) -> String {
-    let units = bytes.chunks_exact(2).map(|two| u16::from_le_bytes([two[0], two[1]]));
+    let units = bytes
+        .chunks_exact(2)
+        .map(|two| u16::from_le_bytes([two[0], two[1]]));
     char::decode_utf16(units)
         .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
         .collect()
@@ -198,7 +200,10 @@ mod tests {
     fn a_transaction_of_several_batches_counts_once_and_a_log_in_not_at_all() {
         let batch = |text: &str| packets(BATCH, &[&HEADERS[..], &wide(text)].concat(), 4000);
         let mut of = SqlServer::default();
-        assert_eq!(of.sent(&packets(16, b"whatever a log-in holds", 4000)), asked(0, 0, 0));
+        assert_eq!(
+            of.sent(&packets(16, b"whatever a log-in holds", 4000)),
+            asked(0, 0, 0)
+        );
         assert_eq!(of.sent(&batch("BEGIN TRANSACTION")), asked(1, 1, 0));
         assert_eq!(of.sent(&batch("SELECT 1; SELECT 2")), asked(1, 2, 0));
         assert_eq!(of.sent(&batch("COMMIT TRANSACTION")), asked(1, 1, 1));

@@ -17,7 +17,7 @@ const FIGURES: [(&str, &str, bool); 9] = [
     ("/delivery/p99_ms", "delivery p99, ms", false),
     ("/cpu/engine_us", "engine CPU, us a message", false),
     ("/cpu/database_us", "database CPU, us a message", false),
-    ("/database/wal_bytes_per_message", "WAL, bytes a message", false),
+    ("/database/log_bytes_per_message", "log, bytes a message", false),
     ("/engine_mib", "engine memory, MiB", false),
 ];
 

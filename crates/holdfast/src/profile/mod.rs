@@ -2,6 +2,7 @@
 //! says how fast it was, where a message's time went, and what it cost.
 
 mod compare;
+mod database;
 mod outcome;
 mod processes;
 mod reading;
@@ -46,10 +47,14 @@ pub(crate) struct Profiling {
     /// Save this report there, to compare others with it.
     #[arg(long, value_name = "FILE", requires = "profile")]
     save: Option<PathBuf>,
-    /// Measure on this PostgreSQL database, postgres://user@host:port/database, of which nothing else is kept: the
+    /// Measure on this database, postgres://user@host:port/database or sqlserver://..., of which nothing else is kept: the
     /// nodes write to it. Without it each node has an embedded store of its own.
     #[arg(long, value_name = "URL", requires = "profile", conflicts_with = "to")]
     database_url: Option<String>,
+    /// Count what goes over the database's wire as well: round trips, requests, statements, transactions, bytes. The
+    /// counter stands between node and server, and costs some of the rate.
+    #[arg(long, requires = "database_url")]
+    wire: bool,
     /// Keep the nodes' folders (configuration, store, log) below DIR.
     #[arg(long, value_name = "DIR", requires = "profile", conflicts_with = "to")]
     keep: Option<PathBuf>,

@@ -7,7 +7,7 @@ use bench::sender::Fate;
 use bench::stats::{self, Percentiles};
 
 use super::reading::Reading;
-use super::report::{Ceiling, Commits, Cpu, Database, PhaseReport, Report, StageReport, StepReport};
+use super::report::{Ceiling, Commits, Cpu, Database, PhaseReport, Report, StageReport, StepReport, Wire};
 
 /// What the readings round a phase say.
 pub(super) struct Measured {
@@ -18,6 +18,7 @@ pub(super) struct Measured {
     stages: Vec<StageReport>,
     commits: Option<Commits>,
     database: Option<Database>,
+    wire: Option<Wire>,
 }
 
 impl Measured {
@@ -36,6 +37,7 @@ impl Measured {
             stages: after.stages_since(before),
             commits: after.commits_since(before, acknowledged),
             database: after.database_since(before, acknowledged),
+            wire: after.wire_since(before, acknowledged),
         }
     }
 }
@@ -95,6 +97,7 @@ fn phase(evidence: &Evidence, index: usize, measured: Measured, ceiling: Option<
         stages: measured.stages,
         commits: measured.commits,
         database: measured.database,
+        wire: measured.wire,
     }
 }
 

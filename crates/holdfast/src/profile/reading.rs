@@ -2,10 +2,12 @@
 
 use anyhow::Context;
 use api::wire::{Distribution, Stages};
-use store::postgres::ServerFigures;
+use bench::toll::{Tally, Toll};
+use store::ServerFigures;
 
+use super::database;
 use super::processes;
-use super::report::{Commits, Cpu, Database, Sizes, StageReport};
+use super::report::{Commits, Cpu, Database, Sizes, StageReport, Wire};
 use crate::child::Node;
 
 /// The state of all that takes part, at one moment.
@@ -14,6 +16,7 @@ pub(super) struct Reading {
     engine: Option<Engine>,
     server: Option<ServerFigures>,
     database_s: Option<f64>,
+    wire: Option<Tally>,
 }
 
 struct Engine {
@@ -26,7 +29,8 @@ impl Reading {
     /// Reads a node of our own, if there is one, and the database server, if there is one.
     pub(super) async fn take(
         node: Option<&Node>,
-        database: Option<&store::postgres::Options>,
+        database: Option<&database::Database>,
+        toll: Option<&Toll>,
     ) -> anyhow::Result<Reading> {
         let engine = match node {
             None => None,
@@ -36,19 +40,21 @@ impl Reading {
                 stages: node.read("/api/v1/stages").await?,
             }),
         };
-        let server = match database.cloned() {
+        let server = match database {
             None => None,
-            Some(options) => {
-                let read = move || store::postgres::server_figures(&options);
-                let figures = tokio::task::spawn_blocking(read).await?;
-                Some(figures.context("the database's figures cannot be read")?)
-            }
+            Some(database) => Some(
+                database
+                    .figures()
+                    .await
+                    .context("the database's figures cannot be read")?,
+            ),
         };
         let process = server.as_ref().and_then(|server| server.process);
         Ok(Reading {
             load_s: processes::cpu_seconds(std::process::id()),
             engine,
             database_s: process.map(processes::cpu_seconds_of_family),
+            wire: toll.map(Toll::tally),
             server,
         })
     }
@@ -106,10 +112,25 @@ impl Reading {
 
     pub(super) fn database_since(&self, before: &Reading, messages: u64) -> Option<Database> {
         let (after, before) = (self.server.as_ref()?, before.server.as_ref()?);
-        let each = |after: u64, before: u64| after.saturating_sub(before) as f64 / messages.max(1) as f64;
+        let each = |after: Option<u64>, before: Option<u64>| {
+            Some(after?.saturating_sub(before?) as f64 / messages.max(1) as f64)
+        };
         Some(Database {
             transactions_per_message: each(after.transactions, before.transactions),
-            wal_bytes_per_message: each(after.wal_bytes, before.wal_bytes),
+            log_bytes_per_message: each(after.log_bytes, before.log_bytes),
+        })
+    }
+
+    pub(super) fn wire_since(&self, before: &Reading, messages: u64) -> Option<Wire> {
+        let went = self.wire?.since(&before.wire?);
+        let each = |count: u64| count as f64 / messages.max(1) as f64;
+        Some(Wire {
+            round_trips_per_message: each(went.round_trips),
+            requests_per_message: each(went.requests),
+            statements_per_message: each(went.statements),
+            transactions_per_message: each(went.transactions),
+            bytes_sent_per_message: each(went.bytes_sent),
+            bytes_received_per_message: each(went.bytes_received),
         })
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::processes::field;
 
 /// The version of this layout: a comparison needs both sides to have the same.
-pub(super) const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 2;
 
 /// Everything that was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -39,7 +39,7 @@ pub(super) struct Machine {
     pub(super) cpu: String,
     pub(super) memory_mib: u64,
     pub(super) kernel: String,
-    /// `sqlite`, or `postgres` with the server's release.
+    /// `sqlite`, or `postgres` or `sqlserver` with the server's release.
     pub(super) store: String,
 }
 
@@ -113,6 +113,8 @@ pub(super) struct PhaseReport {
     pub(super) stages: Vec<StageReport>,
     pub(super) commits: Option<Commits>,
     pub(super) database: Option<Database>,
+    /// With `--wire`.
+    pub(super) wire: Option<Wire>,
 }
 
 /// Processor time, in microseconds a message.
@@ -156,9 +158,20 @@ pub(super) struct Sizes {
     pub(super) p99: u64,
 }
 
-/// What the database server says. Includes what others did on it at the same time.
+/// What the database server says, as far as it does. Includes what others did on it at the same time.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Database {
+    pub(super) transactions_per_message: Option<f64>,
+    pub(super) log_bytes_per_message: Option<f64>,
+}
+
+/// What went between node and database, reads and housekeeping included.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Wire {
+    pub(super) round_trips_per_message: f64,
+    pub(super) requests_per_message: f64,
+    pub(super) statements_per_message: f64,
     pub(super) transactions_per_message: f64,
-    pub(super) wal_bytes_per_message: f64,
+    pub(super) bytes_sent_per_message: f64,
+    pub(super) bytes_received_per_message: f64,
 }

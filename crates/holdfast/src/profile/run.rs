@@ -12,8 +12,10 @@ use bench::profile::{FUNCTIONS, Handler, Length, Pace, Phase, Profile, Step};
 use bench::recipe::{self, Recipe};
 use bench::sender::{self, Until};
 use bench::sink::{self, Behaviour};
+use bench::toll::Toll;
 use store::ceiling::{Appended, Load};
 
+use super::database::Database;
 use super::outcome::{Measured, StepOutcome};
 use super::reading::Reading;
 use super::report::{Ceiling, Machine, Report, SCHEMA, StepReport};
@@ -34,20 +36,15 @@ pub(super) async fn run(
     out: &Output,
 ) -> anyhow::Result<Report> {
     let at = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    let database = args.database_url.as_ref().map(|url| {
-        let mut options = store::postgres::Options::new(url);
-        options.password = engine::settings::store_password_of_environment();
-        "load".clone_into(&mut options.node);
-        options
-    });
+    let database = args.database_url.as_deref().map(Database::at).transpose()?;
     let place = match &database {
         None if running.is_some() => "that of the running node".to_owned(),
         None => "sqlite".to_owned(),
-        Some(options) => {
-            let options = options.clone();
-            let read = tokio::task::spawn_blocking(move || store::postgres::server_figures(&options));
-            format!("postgres {}", read.await??.version)
-        }
+        Some(database) => format!("{} {}", database.backend(), database.figures().await?.version),
+    };
+    let toll = match &database {
+        Some(database) if args.wire => Some(database.toll().await?),
+        _ => None,
     };
     let work = Folder::make(args.keep.as_deref(), profile.name)?;
     let mut steps: Vec<StepReport> = Vec::new();
@@ -57,6 +54,7 @@ pub(super) async fn run(
             number,
             scale: args.scale,
             database: database.as_ref(),
+            toll: toll.as_ref(),
             running,
             out,
         };
@@ -115,7 +113,9 @@ struct Stage<'a> {
     step: &'a Step,
     number: usize,
     scale: f64,
-    database: Option<&'a store::postgres::Options>,
+    database: Option<&'a Database>,
+    /// Stands between the node and its database.
+    toll: Option<&'a Toll>,
     running: Option<&'a Running>,
     out: &'a Output,
 }
@@ -146,13 +146,13 @@ impl Stage<'_> {
                 sender::Pace::Open { per_second } => Some(per_second),
                 sender::Pace::Closed { .. } => None,
             };
-            let before = Reading::take(node.as_ref(), self.database).await?;
+            let before = Reading::take(node.as_ref(), self.database, self.toll).await?;
             let (reached, acknowledged) = self.phase(&mut course, phase, options).await?;
             if let Some(node) = &mut node {
                 node.check()?;
             }
             full = full.or(Some(reached));
-            let after = Reading::take(node.as_ref(), self.database).await?;
+            let after = Reading::take(node.as_ref(), self.database, self.toll).await?;
             measured.push(Measured::of(phase.name, offered, acknowledged, &before, &after));
         }
         let left_in_flight = match node {
@@ -286,9 +286,9 @@ impl Stage<'_> {
             restrict(&path)?;
         }
         let variables = match self.database {
-            Some(options) => vec![
-                ("HOLDFAST_STORE__BACKEND", "postgres".to_owned()),
-                ("HOLDFAST_STORE__URL", options.url.clone()),
+            Some(database) => vec![
+                ("HOLDFAST_STORE__BACKEND", database.backend().to_owned()),
+                ("HOLDFAST_STORE__URL", database.url(self.toll)),
             ],
             None => vec![("HOLDFAST_STORE__BACKEND", "sqlite".to_owned())],
         };
@@ -336,7 +336,7 @@ impl Stage<'_> {
     async fn append(&self, folder: PathBuf, load: Load) -> anyhow::Result<Appended> {
         let database = self.database.cloned();
         let work = move || match database {
-            Some(options) => store::postgres::ceiling(&options, &load),
+            Some(database) => database.ceiling(&load),
             None => store::sqlite::ceiling(&folder, &load),
         };
         let appended = tokio::task::spawn_blocking(work).await?;

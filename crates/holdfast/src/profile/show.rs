@@ -67,10 +67,23 @@ pub(super) fn report(out: &Output, report: &Report) {
         "load us",
         "commits",
         "transactions",
-        "WAL bytes",
+        "log bytes",
         "engine MiB",
     ];
     out.table(&heading, costs.collect());
+    if phases().any(|(_, phase)| phase.wire.is_some()) {
+        let wire = phases().map(|(step, phase)| [named(step, phase), wire(phase)].concat());
+        let heading = [
+            "a message, on the wire",
+            "round trips",
+            "requests",
+            "statements",
+            "transactions",
+            "bytes sent",
+            "bytes received",
+        ];
+        out.table(&heading, wire.collect());
+    }
     stages(out, report);
     for (step, phase) in phases() {
         complaints(out, &step.label(phase, alone), phase);
@@ -141,12 +154,34 @@ fn costs(phase: &PhaseReport) -> Vec<String> {
         known(Some(phase.cpu.load_us), 1),
         known(phase.commits.as_ref().map(|commits| commits.per_message), 3),
         known(
-            phase.database.map(|database| database.transactions_per_message),
+            phase
+                .database
+                .and_then(|database| database.transactions_per_message),
             3,
         ),
-        known(phase.database.map(|database| database.wal_bytes_per_message), 0),
+        known(
+            phase.database.and_then(|database| database.log_bytes_per_message),
+            0,
+        ),
         known(phase.engine_mib, 0),
     ]
+}
+
+fn wire(phase: &PhaseReport) -> Vec<String> {
+    let Some(wire) = phase.wire else {
+        return vec![String::new(); 6];
+    };
+    let mut columns = [
+        wire.round_trips_per_message,
+        wire.requests_per_message,
+        wire.statements_per_message,
+        wire.transactions_per_message,
+    ]
+    .map(|count| format!("{count:.4}"))
+    .to_vec();
+    columns.push(format!("{:.0}", wire.bytes_sent_per_message));
+    columns.push(format!("{:.0}", wire.bytes_received_per_message));
+    columns
 }
 
 /// A column a stage would be too wide: a row a stage, a column a phase, as far as they fit.

@@ -35,7 +35,7 @@ mod tables;
 
 pub use board::{PostgresBoard, board};
 pub use ceiling::ceiling;
-pub use figures::{ServerFigures, server_figures};
+pub use figures::server_figures;
 pub use open::open;
 pub use options::{Durability, Options};
 

@@ -11,6 +11,7 @@
 //! still do) and looks for the rows.
 
 pub(crate) mod batch;
+pub(crate) mod figures;
 pub(crate) mod keeper;
 pub(crate) mod lead;
 pub(crate) mod link;

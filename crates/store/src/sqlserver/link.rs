@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tiberius::{Client, ToSql};
+use tiberius::{Client, ToSql, TokenRow};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
@@ -312,6 +312,19 @@ impl Link {
             let answers = client.simple_query(sql).await?.into_results().await?;
             Ok(answers.into_iter().flatten().map(Row).collect())
         })
+    }
+
+    /// Loads rows into a table in bulk, within the transaction under way.
+    pub(super) fn load(&mut self, table: &str, rows: Vec<TokenRow<'static>>) -> Result<(), Driver> {
+        self.ask(self.patience, async |client| {
+            let mut load = client.bulk_insert(table).await?;
+            for row in rows {
+                load.send(row).await?;
+            }
+            load.finalize().await?;
+            Ok(Vec::new())
+        })
+        .map(drop)
     }
 
     /// Runs `work` with another wait for locks, in milliseconds, and sets the usual one again. Where that fails the

@@ -13,9 +13,11 @@
 
 mod batch;
 mod board;
+mod ceiling;
 mod control;
 mod durability;
 mod fault;
+mod figures;
 mod integrity;
 mod lease;
 mod link;
@@ -33,6 +35,8 @@ mod text;
 mod value;
 
 pub use board::{SqlServerBoard, board};
+pub use ceiling::ceiling;
+pub use figures::server_figures;
 pub use open::open;
 pub use options::{Durability, Options};
 

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod control;
+mod measure;
 mod read;
 mod search;
 mod segment;
@@ -13,6 +14,7 @@ mod write;
 
 pub(super) use cluster::*;
 pub(super) use control::*;
+pub(super) use measure::*;
 pub(super) use read::*;
 pub(super) use search::*;
 pub(super) use segment::*;
