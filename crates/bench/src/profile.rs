@@ -78,6 +78,8 @@ pub enum Pace {
     Window(u32),
     /// A share of the rate that the first phase reached from end to end, whatever the answers do.
     Share(f64),
+    /// So many messages a second, on whatever site, whatever the answers do.
+    Rate(f64),
 }
 
 /// When a phase ends.
@@ -121,11 +123,12 @@ impl Site {
 }
 
 /// What is named by `--profile`.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 9] = [
     "smoke",
     "baseline",
     "soak",
     "lanes",
+    "spread",
     "sizes",
     "fanout",
     "transform",
@@ -149,6 +152,10 @@ pub fn named(name: &str) -> Option<Profile> {
         ),
         "soak" => ("does anything grow, or slow down, in hours?", vec![soak()]),
         "lanes" => ("what do more connections bring, and cost?", lanes()),
+        "spread" => (
+            "does a message cost the same however many lanes there are?",
+            spread(),
+        ),
         "sizes" => ("what does a message's size cost?", sizes()),
         "fanout" => ("what does each further destination cost?", fanout()),
         "transform" => ("what does a handler's work cost?", transform()),
@@ -232,6 +239,20 @@ fn lanes() -> Vec<Step> {
                 flat_out(8),
             )
         })
+        .collect()
+}
+
+/// At one rate, since grouping follows the rate and most of the cost follows grouping.
+fn spread() -> Vec<Step> {
+    let sweep = [4, 16, 64, 256].into_iter();
+    let paced = || {
+        vec![
+            phase("warm-up", Pace::Window(1), 1),
+            phase("500/s", Pace::Rate(500.0), 10),
+        ]
+    };
+    sweep
+        .map(|lanes| step(format!("{lanes} lanes"), Site { lanes, ..SIXTEEN }, 1024, paced()))
         .collect()
 }
 

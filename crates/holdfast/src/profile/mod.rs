@@ -27,7 +27,7 @@ use report::Report;
     next_help_heading = "Profiles (a report in JSON and a chart in SVG; exit code 1 also when slower than the baseline)"
 )]
 pub(crate) struct Profiling {
-    /// Which: smoke, baseline, soak, lanes, sizes, fanout, transform or ordered. Starts its own nodes, unless
+    /// Which: smoke, baseline, soak, lanes, spread, sizes, fanout, transform or ordered. Starts its own nodes, unless
     /// --to and --sink name a running one.
     #[arg(long, value_name = "NAME", value_parser = named,
           conflicts_with_all = ["lanes", "rate", "window", "count", "duration", "size", "kind", "hl7_version", "unordered", "fanout"])]

@@ -229,6 +229,7 @@ impl Stage<'_> {
             Pace::Share(share) => sender::Pace::Open {
                 per_second: (full.unwrap_or(0.0) * share).max(1.0),
             },
+            Pace::Rate(per_second) => sender::Pace::Open { per_second },
         };
         let until = match phase.length.scaled(self.scale) {
             Length::Time(time) => Until::Elapsed(time),
