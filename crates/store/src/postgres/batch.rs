@@ -7,9 +7,8 @@ use sqlx_core::error::Error as Driver;
 use sqlx_postgres::PgArguments;
 
 use super::link::{arguments, bind};
-use super::segment;
-use crate::server::Lead;
 use crate::server::batch::{Batch, GROUPS, Present};
+use crate::server::{Lead, segment};
 
 /// No row back: the row is another's, or somebody has it locked. What is inserted sees `own` in one
 /// snapshot, so either all of it is written or nothing.
@@ -92,7 +91,7 @@ impl Statements {
                 }
             }
             template.push_str(ANSWER);
-            Arc::from(segment::text(&template, number).0)
+            Arc::from(segment::text(&template, number))
         };
         Arc::clone(self.texts[present].get_or_insert_with(make))
     }

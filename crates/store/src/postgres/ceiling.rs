@@ -1,11 +1,11 @@
 //! What a PostgreSQL server appends at best, see [`crate::ceiling`].
 
-use super::fault::database;
 use super::link::{Link, arguments};
 use super::options::Options;
 use crate::Error;
 use crate::ceiling::{Appended, Load};
-use crate::server::Purpose;
+use crate::server::value::database;
+use crate::server::{Connection, Purpose};
 
 const DROP: &str = "DROP SCHEMA IF EXISTS holdfast_ceiling CASCADE";
 
@@ -58,7 +58,7 @@ fn append(link: &mut Link, load: &Load) -> Result<Appended, Error> {
         let send_ids: Vec<i64> = (first_send..first_send + sends as i64).collect();
         let values = arguments!(ids, &bodies[..], send_ids, &changed[..], &replies[..]);
         values
-            .and_then(|values| link.rows(APPEND, values))
+            .and_then(|values| link.rows_with(APPEND, values))
             .map(drop)
             .map_err(failed())
     })

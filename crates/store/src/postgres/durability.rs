@@ -2,13 +2,14 @@
 
 use sqlx_core::error::Error as Driver;
 use sqlx_core::row::Row;
-use sqlx_postgres::{PgArguments, PgRow};
+use sqlx_postgres::PgRow;
 
 use super::Target;
-use super::fault;
 use super::link::Link;
 use crate::Error;
+use crate::server::Connection;
 use crate::server::target::Durability;
+use crate::server::value::database;
 
 const VERSION_MIN: i32 = 130_000;
 
@@ -45,8 +46,8 @@ fn found(row: &PgRow) -> Result<Found, Driver> {
 /// Refuses a server on which an acknowledged message could be lost, or that is too old. Where one could be
 /// lost in a failover, that is refused too or said aloud, as was asked for.
 pub(super) fn check(link: &mut Link, target: &Target, place: &str) -> Result<(), Error> {
-    let doing = fault::database("looking at the server's settings");
-    let row = link.row(QUERY, PgArguments::default()).map_err(&doing)?;
+    let doing = database("looking at the server's settings");
+    let row = link.row(QUERY, &[]).map_err(&doing)?;
     let found = found(&row).map_err(&doing)?;
     if let Some(text) = refusal(&found) {
         return Err(Error::Refused(format!("the database at {place} {text}")));

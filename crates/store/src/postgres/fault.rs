@@ -136,14 +136,6 @@ fn certificate(fault: &rustls::CertificateError) -> &'static str {
     }
 }
 
-/// Wraps a driver's error in what this layer was doing.
-pub(super) fn database(doing: &'static str) -> impl Fn(Driver) -> Error {
-    move |source| Error::Database {
-        doing,
-        source: Box::new(source),
-    }
-}
-
 /// Whether a read may be tried again on another connection: this one is gone, or a segment was dropped
 /// between looking at the list and looking into it.
 pub(super) fn is_worth_another_try(error: &Error) -> bool {

@@ -1,14 +1,13 @@
 //! What a server says of its own work, for measurements.
 
 use sqlx_core::row::Row;
-use sqlx_postgres::PgArguments;
 
-use super::fault::database;
 use super::link::Link;
 use super::options::Options;
 use crate::Error;
-use crate::server::Purpose;
 use crate::server::figures::{ServerFigures, parent_of_session};
+use crate::server::value::database;
+use crate::server::{Connection, Purpose};
 
 const FIGURES: &str = "
  SELECT coalesce((SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()), 0)::bigint,
@@ -18,7 +17,7 @@ const FIGURES: &str = "
 pub fn server_figures(options: &Options) -> Result<ServerFigures, Error> {
     let failed = || database("reading the server's figures");
     let mut link = Link::open(&options.target()?, &options.node, Purpose::Read)?;
-    let row = link.row(FIGURES, PgArguments::default()).map_err(failed())?;
+    let row = link.row(FIGURES, &[]).map_err(failed())?;
     let count = |column: usize| -> Result<Option<u64>, Error> {
         let value: i64 = row.try_get(column).map_err(failed())?;
         Ok(u64::try_from(value).ok())

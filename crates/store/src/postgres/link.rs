@@ -5,12 +5,11 @@
 use std::time::{Duration, Instant};
 
 use sqlx_core::arguments::Arguments;
-use sqlx_core::connection::{ConnectOptions, Connection};
+use sqlx_core::connection::{ConnectOptions, Connection as _};
 use sqlx_core::encode::Encode;
 use sqlx_core::error::Error as Driver;
 use sqlx_core::query::query_with;
 use sqlx_core::raw_sql::raw_sql;
-use sqlx_core::row::Row;
 use sqlx_core::sql_str::{AssertSqlSafe, SqlSafeStr};
 use sqlx_core::types::Type;
 use sqlx_postgres::{PgArguments, PgConnection, PgRow, Postgres};
@@ -19,10 +18,13 @@ use tokio::runtime::{Builder, Runtime};
 use super::Target;
 use super::durability;
 use super::fault;
+use super::lease;
 use super::notice::Warnings;
+use super::value::bound;
 use crate::Error;
 use crate::server::target::Reached;
-use crate::server::{Purpose, session_name};
+use crate::server::value::{Row as _, Value, database};
+use crate::server::{Connection, Purpose, Trouble, session_name};
 
 /// One server.
 type Place = crate::server::target::Place<sqlx_postgres::PgConnectOptions>;
@@ -88,6 +90,8 @@ pub struct Link {
     pub(super) backend: i32,
     /// When it answered last, or failed to.
     used: Instant,
+    /// Whether the server shows its log's timeline, as far as is known.
+    pub(super) timelines: bool,
     /// Made with the first commit.
     pub(super) warnings: Option<Warnings>,
 }
@@ -116,16 +120,6 @@ fn choose_cryptography() {
 }
 
 impl Link {
-    /// Connects to the primary, sets the session up and, for a writing one, checks that a commit will be
-    /// durable.
-    pub(super) fn open(target: &Target, node: &str, purpose: Purpose) -> Result<Link, Error> {
-        let connect = |place: &Place| Link::open_at(place, target, node, purpose);
-        match purpose {
-            Purpose::Write | Purpose::Lead(_) => target.reach_newest(connect),
-            Purpose::Keep | Purpose::Read => target.reach(connect),
-        }
-    }
-
     fn open_at(place: &Place, target: &Target, node: &str, purpose: Purpose) -> Result<Reached<Link>, Error> {
         choose_cryptography();
         let runtime = Builder::new_current_thread()
@@ -156,11 +150,12 @@ impl Link {
             patience: connecting,
             backend: 0,
             used: Instant::now(),
+            timelines: true,
             warnings: None,
         };
         link.script(settings(purpose))
-            .map_err(fault::database("setting a session up"))?;
-        let standing = link.standing().map_err(fault::database("setting a session up"))?;
+            .map_err(database("setting a session up"))?;
+        let standing = link.standing().map_err(database("setting a session up"))?;
         link.backend = standing.backend;
         let unfit = |what: &str| {
             Err(Error::Away(format!(
@@ -199,49 +194,17 @@ impl Link {
                 "SELECT pg_backend_pid(), pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on', {timeline}"
             )
         };
-        let row = match self.row(AssertSqlSafe(ask(TIMELINE)), PgArguments::default()) {
+        let row = match self.row(&ask(TIMELINE), &[]) {
             // A service that hides its log has no timelines to show.
-            Err(error) if fault::state(&error).is_some() => {
-                self.row(AssertSqlSafe(ask("0")), PgArguments::default())?
-            }
+            Err(error) if fault::state(&error).is_some() => self.row(&ask("0"), &[])?,
             other => other?,
         };
-        let timeline: i32 = row.try_get(3)?;
         Ok(Standing {
-            backend: row.try_get(0)?,
-            follows: row.try_get(1)?,
-            read_only: row.try_get(2)?,
-            timeline: timeline.unsigned_abs(),
+            backend: row.get(0)?,
+            follows: row.get(1)?,
+            read_only: row.get(2)?,
+            timeline: row.get::<i32>(3)?.unsigned_abs(),
         })
-    }
-
-    /// Whether this writer's connection would be taken if it were made now: it leads to a primary, of no older timeline than
-    /// seen before, where a commit is durable. Spares a leader that takes over the making of a new one.
-    pub(super) fn is_as_good_as_new(&mut self, target: &Target) -> bool {
-        let usual = std::mem::replace(&mut self.patience, PROOF_PATIENCE);
-        let good = self.standing().is_ok_and(|standing| {
-            !standing.follows && !standing.read_only && target.is_newest(standing.timeline)
-        }) && durability::check(self, target, &target.name()).is_ok();
-        self.patience = usual;
-        good && self.is_whole()
-    }
-
-    /// Whether the server still answers; asked only of a connection that lay idle for a while, since a
-    /// network may have forgotten it without a word.
-    pub(super) fn still_answers(&mut self) -> bool {
-        if self.used.elapsed() < IDLE_UNASKED {
-            return true;
-        }
-        self.rows_within(PING_PATIENCE, "SELECT 1", PgArguments::default())
-            .is_ok()
-    }
-
-    /// Work of which no step takes long: a network that swallows everything is noticed soon.
-    pub(super) fn hasten<T>(&mut self, work: impl FnOnce(&mut Link) -> T) -> T {
-        let usual = std::mem::replace(&mut self.patience, WRITER_PATIENCE);
-        let answer = work(self);
-        self.patience = usual;
-        answer
     }
 
     fn wait<T>(
@@ -280,8 +243,8 @@ impl Link {
         })
     }
 
-    /// All rows of a statement.
-    pub(super) fn rows(
+    /// All rows of a statement, with values that only this server takes.
+    pub(super) fn rows_with(
         &mut self,
         sql: impl SqlSafeStr,
         arguments: PgArguments,
@@ -289,43 +252,13 @@ impl Link {
         self.rows_within(self.patience, sql, arguments)
     }
 
-    /// The first row of a statement.
-    pub(super) fn maybe_row(
-        &mut self,
-        sql: impl SqlSafeStr,
-        arguments: PgArguments,
-    ) -> Result<Option<PgRow>, Driver> {
-        Ok(self.rows(sql, arguments)?.into_iter().next())
-    }
-
-    /// The first row of a statement that always has one.
-    pub(super) fn row(&mut self, sql: impl SqlSafeStr, arguments: PgArguments) -> Result<PgRow, Driver> {
-        self.maybe_row(sql, arguments)?.ok_or(Driver::RowNotFound)
-    }
-
-    /// Statements without values or answers.
-    pub(super) fn script(&mut self, sql: impl Into<String>) -> Result<(), Driver> {
-        let sql = raw_sql(AssertSqlSafe(sql.into()));
-        self.wait(self.patience, async move |connection| {
-            sql.execute(connection).await.map(drop)
-        })
-    }
-
-    /// Runs `work` in a transaction; whatever fails in it undoes all of it.
-    pub(super) fn transaction<T>(
-        &mut self,
-        work: impl FnOnce(&mut Link) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.transaction_ending(work, |commit| commit())
-    }
-
-    /// The same; `around` carries the commit out.
+    /// Runs `work` in a transaction; `around` carries the commit out.
     pub(super) fn transaction_ending<T>(
         &mut self,
         work: impl FnOnce(&mut Link) -> Result<T, Error>,
         around: impl FnOnce(&mut dyn FnMut() -> Result<(), Driver>) -> Result<(), Driver>,
     ) -> Result<T, Error> {
-        let doing = fault::database("beginning or ending a transaction");
+        let doing = database("beginning or ending a transaction");
         self.script("BEGIN").map_err(&doing)?;
         match work(self) {
             Ok(value) => {
@@ -340,25 +273,95 @@ impl Link {
             }
         }
     }
+}
 
-    /// Whether it can still be used.
-    pub(super) fn is_whole(&self) -> bool {
-        self.connection.is_some()
+impl Connection for Link {
+    type Target = Target;
+    type Row = PgRow;
+
+    fn open(target: &Target, node: &str, purpose: Purpose) -> Result<Link, Error> {
+        let connect = |place: &Place| Link::open_at(place, target, node, purpose);
+        match purpose {
+            Purpose::Write | Purpose::Lead(_) => target.reach_newest(connect),
+            Purpose::Keep | Purpose::Read => target.reach(connect),
+        }
     }
 
-    /// Names the session anew, so that others see what it is for and under which term.
-    pub(super) fn name_session(&mut self, name: &str) -> Result<(), Driver> {
-        let arguments = arguments!(name)?;
-        self.rows("SELECT set_config('application_name', $1, false)", arguments)
-            .map(drop)
-    }
-
-    /// Says good-bye to the server.
-    pub(super) fn close(mut self) {
+    fn close(mut self) {
         if let (Some(runtime), Some(connection)) = (&self.runtime, self.connection.take()) {
             let _ =
                 runtime.block_on(async { tokio::time::timeout(CONNECT_PATIENCE, connection.close()).await });
         }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    fn still_answers(&mut self) -> bool {
+        if self.used.elapsed() < IDLE_UNASKED {
+            return true;
+        }
+        self.rows_within(PING_PATIENCE, "SELECT 1", PgArguments::default())
+            .is_ok()
+    }
+
+    fn is_as_good_as_new(&mut self, target: &Target) -> bool {
+        let usual = std::mem::replace(&mut self.patience, PROOF_PATIENCE);
+        let good = self.standing().is_ok_and(|standing| {
+            !standing.follows && !standing.read_only && target.is_newest(standing.timeline)
+        }) && durability::check(self, target, &target.name()).is_ok();
+        self.patience = usual;
+        good && self.is_whole()
+    }
+
+    fn backend(&self) -> i32 {
+        self.backend
+    }
+
+    fn hasten<T>(&mut self, work: impl FnOnce(&mut Link) -> T) -> T {
+        let usual = std::mem::replace(&mut self.patience, WRITER_PATIENCE);
+        let answer = work(self);
+        self.patience = usual;
+        answer
+    }
+
+    fn end_session(&mut self, backend: i32) {
+        lease::end_session(self, backend);
+    }
+
+    fn cancel(&mut self, backend: i32, patience: Duration) {
+        let values = arguments!(backend);
+        let _ = values.and_then(|values| {
+            self.rows_within(patience, "SELECT pg_cancel_backend($1) WHERE $1 > 0", values)
+        });
+    }
+
+    fn is_worth_another_try(error: &Error) -> bool {
+        fault::is_worth_another_try(error)
+    }
+
+    fn is_lock_timeout(error: &Error) -> bool {
+        fault::state_of(error).as_deref() == Some("55P03")
+    }
+
+    fn trouble(error: Driver) -> Trouble {
+        fault::trouble(&error)
+    }
+
+    fn rows(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Vec<PgRow>, Driver> {
+        self.rows_with(AssertSqlSafe(sql.to_owned()), bound(values)?)
+    }
+
+    fn script(&mut self, sql: impl Into<String>) -> Result<(), Driver> {
+        let sql = raw_sql(AssertSqlSafe(sql.into()));
+        self.wait(self.patience, async move |connection| {
+            sql.execute(connection).await.map(drop)
+        })
+    }
+
+    fn transaction<T>(&mut self, work: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
+        self.transaction_ending(work, |commit| commit())
     }
 }
 

@@ -2,13 +2,13 @@
 //! make or change tables of the store.
 
 use model::Timestamp;
-use sqlx_core::row::Row;
-use sqlx_postgres::PgArguments;
 
-use super::fault::{self, database};
-use super::link::{Link, arguments};
+use super::fault;
+use super::link::Link;
 use crate::Error;
 use crate::migration::{self, Migration, Recorded, Schema, pending};
+use crate::server::value::{Row, database, values};
+use crate::server::{Connection, Migrations};
 
 const MIGRATIONS: &[Migration] = &[
     Migration {
@@ -31,11 +31,6 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-/// The newest version of the schema that this program knows.
-pub(super) fn newest() -> i64 {
-    migration::newest(MIGRATIONS)
-}
-
 const LEDGER: &str = "CREATE SCHEMA IF NOT EXISTS holdfast;
     CREATE TABLE IF NOT EXISTS holdfast.migration (
         version bigint PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, applied_at bigint NOT NULL)";
@@ -46,13 +41,14 @@ pub(super) const LOCK: &str = "SET LOCAL lock_timeout = '60s'; SELECT pg_advisor
 /// Microseconds since a node was heard of that still count as running.
 const RUNNING: i64 = 60 * 1_000_000;
 
-/// Brings the schema up to date. Refused where that would shut out a node that runs: other than `node`, heard of
-/// lately, and too old for what a step leaves behind.
-pub(super) fn run(link: &mut Link, place: &str, node: &str, now: Timestamp) -> Result<(), Error> {
-    if left(link, place)?.is_empty() {
-        return Ok(());
-    }
-    link.transaction(|link| {
+impl Migrations for Link {
+    /// Refused where that would shut out a node that runs: other than `node`, heard of lately, and too old for what a step
+    /// leaves behind.
+    fn migrate(&mut self, place: &str, node: &str, now: Timestamp) -> Result<(), Error> {
+        if left(self, place)?.is_empty() {
+            return Ok(());
+        }
+        self.transaction(|link| {
         let doing = preparing(place);
         link.script(LOCK).map_err(&doing)?;
         // Whoever held the lock before may have done it all.
@@ -64,22 +60,34 @@ pub(super) fn run(link: &mut Link, place: &str, node: &str, now: Timestamp) -> R
         link.script(LEDGER).map_err(&doing)?;
         for migration in &left {
             link.script(migration.sql).map_err(&doing)?;
-            let values = arguments!(migration.version, migration.name, migration.checksum(), now.0);
             link.rows(
                 "INSERT INTO holdfast.migration (version, name, checksum, applied_at) VALUES ($1, $2, $3, $4)",
-                values.map_err(&doing)?,
+                &values![migration.version, migration.name, migration.checksum(), now.0],
             )
             .map_err(&doing)?;
         }
         for migration in left.iter().filter(|migration| migration.version >= RECORDS_WORKS_FROM) {
             link.rows(
                 "UPDATE holdfast.migration SET works_from = $2 WHERE version = $1",
-                arguments!(migration.version, migration.works_from).map_err(&doing)?,
+                &values![migration.version, migration.works_from],
             )
             .map_err(&doing)?;
         }
         Ok(())
     })
+    }
+
+    fn check_schema(&mut self, place: &str) -> Result<(), Error> {
+        left(self, place).map(drop)
+    }
+
+    fn schema(&mut self) -> Result<Schema, Error> {
+        Ok(migration::schema(MIGRATIONS, &recorded(self)?))
+    }
+
+    fn newest_schema() -> i64 {
+        migration::newest(MIGRATIONS)
+    }
 }
 
 /// From this step on there is a column for it.
@@ -96,10 +104,9 @@ fn shuts_out_nobody(link: &mut Link, node: &str, left: &[&Migration]) -> Result<
     let sql = "SELECT string_agg(format('`%s` (release %s, knows schema %s)', id, version, schema), ', ' ORDER BY id)
         FROM holdfast.node WHERE schema < $1 AND id <> $2 AND role <> 'left'
             AND seen_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - $3";
-    let values = arguments!(step.works_from, node, RUNNING).map_err(&doing)?;
     let running: Option<String> = link
-        .row(sql, values)
-        .and_then(|row| row.try_get(0))
+        .row(sql, &values![step.works_from, node, RUNNING])
+        .and_then(|row| row.get(0))
         .map_err(&doing)?;
     match running {
         None => Ok(()),
@@ -109,16 +116,6 @@ fn shuts_out_nobody(link: &mut Link, node: &str, left: &[&Migration]) -> Result<
             step.version, step.name, step.works_from
         ))),
     }
-}
-
-/// How far the schema is.
-pub(super) fn schema(link: &mut Link) -> Result<Schema, Error> {
-    Ok(migration::schema(MIGRATIONS, &recorded(link)?))
-}
-
-/// Whether this program works with the schema as it is now.
-pub(super) fn check(link: &mut Link, place: &str) -> Result<(), Error> {
-    left(link, place).map(drop)
 }
 
 /// A refusal that says what to do, where something can be done.
@@ -146,7 +143,7 @@ fn exists(link: &mut Link, table: &str) -> Result<bool, sqlx_core::error::Error>
     // Not to_regclass: after a wait for the lock that would answer from what the session saw before.
     let sql = "SELECT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE n.nspname = 'holdfast' AND c.relname = $1)";
-    link.row(sql, arguments!(table)?).and_then(|row| row.try_get(0))
+    link.row(sql, &values![table]).and_then(|row| row.get(0))
 }
 
 fn recorded(link: &mut Link) -> Result<Vec<Recorded>, Error> {
@@ -157,12 +154,12 @@ fn recorded(link: &mut Link) -> Result<Vec<Recorded>, Error> {
     // The column came with a later step than the table.
     let sql =
         "SELECT version, checksum, (to_jsonb(step) ->> 'works_from')::bigint FROM holdfast.migration AS step";
-    let rows = link.rows(sql, PgArguments::default()).map_err(&doing)?;
+    let rows = link.rows(sql, &[]).map_err(&doing)?;
     let read = |row: &sqlx_postgres::PgRow| -> Result<Recorded, sqlx_core::error::Error> {
         Ok(Recorded {
-            version: row.try_get(0)?,
-            checksum: row.try_get(1)?,
-            works_from: row.try_get(2)?,
+            version: row.get(0)?,
+            checksum: row.get(1)?,
+            works_from: row.get(2)?,
         })
     };
     rows.iter().map(read).collect::<Result<_, _>>().map_err(doing)

@@ -26,12 +26,12 @@ mod migrate;
 mod notice;
 mod open;
 mod options;
-mod orders;
 mod retention;
 mod seal;
 mod search;
 mod segment;
 mod tables;
+mod value;
 
 pub use board::{PostgresBoard, board};
 pub use ceiling::ceiling;

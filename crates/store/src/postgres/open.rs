@@ -1,27 +1,21 @@
-//! Opening a store, and what this server answers to the shared parts.
+//! Opening a store, and carrying a grouped commit out.
 
 use std::time::Duration;
 
-use model::{NameId, Term, Timestamp};
 use sqlx_core::row::Row;
 use sqlx_core::sql_str::AssertSqlSafe;
 
-use super::Target;
+use super::PostgresStore;
 use super::batch::{Statements, statement};
-use super::fault::{self, database};
-use super::link::{Link, arguments};
+use super::link::Link;
 use super::notice::Warnings;
 use super::options::Options;
-use super::tables::Tables;
-use super::{PostgresStore, control, integrity, lease, migrate, retention, seal, segment};
-use crate::migration::Schema;
-use crate::segments::catalog::Catalog;
-use crate::segments::retention::{Remainder, SegmentInfo};
-use crate::segments::revision::Revision;
+use crate::Error;
 use crate::server::batch::Batch;
-use crate::server::{self, Lead, Probe, Purpose, Settings, Trouble, session_name};
-use crate::views::Leader;
-use crate::{Desired, Error, NameKind};
+use crate::server::lease::{Lease, of_lead};
+use crate::server::segment::{Segments, text};
+use crate::server::value::{database, values};
+use crate::server::{self, Append, Connection, Lead, Probe, Settings, Trouble};
 
 /// Opens the store in the database at `options.url`, making its schema when the database has none.
 ///
@@ -53,99 +47,8 @@ pub fn open(options: Options) -> Result<PostgresStore, Error> {
     })
 }
 
-fn trouble(error: sqlx_core::error::Error) -> Trouble {
-    fault::trouble(&error)
-}
-
-impl server::Link for Link {
-    type Target = Target;
+impl Append for Link {
     type Texts = Statements;
-    type Tables<'l> = Tables<'l>;
-
-    fn open(target: &Target, node: &str, purpose: Purpose) -> Result<Link, Error> {
-        Link::open(target, node, purpose)
-    }
-
-    fn close(self) {
-        Link::close(self);
-    }
-
-    fn is_whole(&self) -> bool {
-        Link::is_whole(self)
-    }
-
-    fn still_answers(&mut self) -> bool {
-        Link::still_answers(self)
-    }
-
-    fn is_as_good_as_new(&mut self, target: &Target) -> bool {
-        Link::is_as_good_as_new(self, target)
-    }
-
-    fn backend(&self) -> i32 {
-        self.backend
-    }
-
-    fn show_term(&mut self, epoch: u32, node: &str) {
-        let _ = self.name_session(&session_name(Purpose::Write, Some(epoch), node));
-    }
-
-    fn hasten<T>(&mut self, work: impl FnOnce(&mut Link) -> T) -> T {
-        Link::hasten(self, work)
-    }
-
-    fn end_session(&mut self, backend: i32) {
-        lease::end_session(self, backend);
-    }
-
-    fn cancel(&mut self, backend: i32, patience: Duration) {
-        let values = arguments!(backend);
-        let _ = values.and_then(|values| {
-            self.rows_within(patience, "SELECT pg_cancel_backend($1) WHERE $1 > 0", values)
-        });
-    }
-
-    fn is_worth_another_try(error: &Error) -> bool {
-        fault::is_worth_another_try(error)
-    }
-
-    fn is_lock_timeout(error: &Error) -> bool {
-        fault::state_of(error).as_deref() == Some("55P03")
-    }
-
-    fn acquire(&mut self, node: &str, now: Timestamp) -> Result<Lead, Error> {
-        lease::acquire(self, node, now)
-    }
-
-    fn release(&mut self, term: Term) -> Result<(), Error> {
-        lease::release(self, term)
-    }
-
-    fn claim(&mut self, lead: &Lead) -> Result<bool, Trouble> {
-        lease::claim(self, lead).map_err(trouble)
-    }
-
-    fn holds(&mut self, lead: &Lead) -> Result<bool, Trouble> {
-        lease::holds(self, lead).map_err(trouble)
-    }
-
-    fn take_and_probe(&mut self, lead: &Lead, place: Option<(&str, i64, u32)>) -> Result<Probe, Error> {
-        // The commit of this look waits for the same standbys as the commit that is looked for.
-        let (found, warning) = Warnings::new().during(|| take_and_probe(self, lead, place));
-        let probe = found?;
-        match warning {
-            None => Ok(probe),
-            Some(warning) => Err(Error::Refused(warning)),
-        }
-    }
-
-    fn has(&mut self, table: &str, row: i64, number: u32) -> Result<bool, Error> {
-        segment::has(self, table, row, number)
-    }
-
-    fn leads(&mut self, term: Term) -> Result<bool, Error> {
-        retention::leads(self, term, "")
-    }
 
     fn texts(number: u32) -> Statements {
         Statements::of(number)
@@ -158,11 +61,11 @@ impl server::Link for Link {
         texts: &mut Statements,
         patience: Duration,
     ) -> Result<bool, Trouble> {
-        let (sql, values) = statement(batch, lead, texts).map_err(trouble)?;
+        let (sql, values) = statement(batch, lead, texts).map_err(Link::trouble)?;
         let warnings = self.warnings.take().unwrap_or_else(Warnings::new);
         let (rows, warning) = warnings.during(|| self.rows_within(patience, AssertSqlSafe(sql), values));
         self.warnings = Some(warnings);
-        let rows = rows.map_err(trouble)?;
+        let rows = rows.map_err(Link::trouble)?;
         if let Some(warning) = warning {
             // A cancelled wait for a standby: committed here, and perhaps nowhere else.
             return Err(Trouble::Lost(warning));
@@ -171,114 +74,17 @@ impl server::Link for Link {
         owned
             .transpose()
             .map(|owned| owned == Some(true))
-            .map_err(trouble)
+            .map_err(Link::trouble)
     }
 
-    fn open_segment(&mut self, lead: &Lead, number: u32, first: i64, now: Timestamp) -> Result<bool, Error> {
-        segment::open(self, lead, number, first, now)
-    }
-
-    fn migrate(&mut self, place: &str, node: &str, now: Timestamp) -> Result<(), Error> {
-        migrate::run(self, place, node, now)
-    }
-
-    fn check_schema(&mut self, place: &str) -> Result<(), Error> {
-        migrate::check(self, place)
-    }
-
-    fn schema(&mut self) -> Result<Schema, Error> {
-        migrate::schema(self)
-    }
-
-    fn open_first(&mut self, now: Timestamp) -> Result<(), Error> {
-        segment::open_first(self, now)
-    }
-
-    fn catalog(&mut self) -> Result<Catalog, Error> {
-        segment::catalog(self)
-    }
-
-    fn stamp(&mut self) -> Result<String, Error> {
-        segment::stamp(self)
-    }
-
-    fn tables(&mut self, catalog: Catalog) -> Tables<'_> {
-        Tables::new(self, catalog)
-    }
-
-    fn list(&mut self) -> Result<Vec<SegmentInfo>, Error> {
-        segment::list(self)
-    }
-
-    fn bytes(&mut self, of: u32) -> Result<u64, Error> {
-        segment::bytes(self, of)
-    }
-
-    fn all_bytes(&mut self) -> Result<u64, Error> {
-        segment::all_bytes(self)
-    }
-
-    fn make_ahead(&mut self, now: Timestamp) -> Result<u32, Error> {
-        segment::make_ahead(self, now)
-    }
-
-    fn seal(&mut self, number: u32, now: Timestamp) -> Result<(), Error> {
-        seal::seal(self, number, now)
-    }
-
-    fn note_drained(&mut self, number: u32, now: Timestamp) -> Result<(), Error> {
-        seal::note_drained(self, number, now)
-    }
-
-    fn drop_segment(
-        &mut self,
-        revision: &Revision,
-        term: Term,
-        number: u32,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        retention::drop_segment(revision, self, term, number, now)
-    }
-
-    fn shrink_segment(
-        &mut self,
-        revision: &Revision,
-        term: Term,
-        number: u32,
-        remainder: &Remainder,
-    ) -> Result<(), Error> {
-        retention::shrink(revision, self, term, number, remainder)
-    }
-
-    fn leader(&mut self) -> Result<Option<Leader>, Error> {
-        control::leader(self)
-    }
-
-    fn names(&mut self) -> Result<Vec<(NameId, NameKind, String)>, Error> {
-        control::names(self)
-    }
-
-    fn name_ids(&mut self, names: &[(NameKind, String)]) -> Result<Vec<NameId>, Error> {
-        control::name_ids(self, names)
-    }
-
-    fn desired(&mut self) -> Result<Vec<(NameId, Desired)>, Error> {
-        control::desired(self)
-    }
-
-    fn set_desired(
-        &mut self,
-        term: Term,
-        connection: NameId,
-        desired: Desired,
-        actor: &str,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        control::set_desired(self, term, connection, desired, actor, now)
-    }
-
-    fn check(&mut self) -> Result<Vec<String>, Error> {
-        integrity::check(self)
+    fn take_and_probe(&mut self, lead: &Lead, place: Option<(&str, i64, u32)>) -> Result<Probe, Error> {
+        // The commit of this look waits for the same standbys as the commit that is looked for.
+        let (found, warning) = Warnings::new().during(|| take_and_probe(self, lead, place));
+        let probe = found?;
+        match warning {
+            None => Ok(probe),
+            Some(warning) => Err(Error::Refused(warning)),
+        }
     }
 }
 
@@ -286,17 +92,15 @@ impl server::Link for Link {
 fn take_and_probe(link: &mut Link, lead: &Lead, place: Option<(&str, i64, u32)>) -> Result<Probe, Error> {
     let doing = database("looking for the rows of a commit");
     link.transaction(|link| {
-        let ours = lease::claim(link, lead).map_err(&doing)?;
+        let claimed = link.rows(Link::LEASE.claim, &of_lead(lead)).map_err(&doing)?;
+        let ours = !claimed.is_empty();
         let Some((table, id, number)) = place else {
             return Ok(Probe { ours, written: false });
         };
         // Its own snapshot, taken after the row was.
-        let sql = segment::text(
-            &format!("SELECT EXISTS (SELECT FROM {{s}}{table} WHERE id = $1)"),
-            number,
-        );
+        let sql = text(&Link::SEGMENTS.has_row.replace("{table}", table), number);
         let written = link
-            .row(sql, arguments!(id).map_err(&doing)?)
+            .row(&sql, &values![id])
             .and_then(|row| row.try_get(0))
             .map_err(&doing)?;
         Ok(Probe { ours, written })

@@ -13,15 +13,19 @@ use sqlx_core::error::Error as Driver;
 use sqlx_core::row::Row;
 use sqlx_postgres::PgRow;
 
-use super::fault::{self, database};
+use super::fault;
+use super::lease::PROVE;
 use super::link::{Link, arguments};
-use super::{seal, segment};
+use super::seal;
+use super::segment::KEY;
 use crate::Error;
 use crate::packing::{self, HEAD_BYTES, Place, REMOVED};
 use crate::segments::retention::Remainder;
 use crate::segments::revision::Revision;
-use crate::server::not_leading;
-use crate::tally::KINDS;
+use crate::server::retention::Retention;
+use crate::server::segment::{kinds, prefix, tables, text};
+use crate::server::value::{database, values};
+use crate::server::{Connection, not_leading};
 
 /// Attempts to lock a segment's tables, and the pause between two.
 const LOCK_TRIES: u32 = 20;
@@ -29,18 +33,34 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// Tables with values that may lie out of line.
 const WITH_TOAST: [&str; 5] = ["message", "outbound", "outcome", "dead_letter", "event"];
 
-/// Drops a segment's tables.
-pub(super) fn drop_segment(
-    revision: &Revision,
-    link: &mut Link,
-    term: Term,
-    number: u32,
-    now: Timestamp,
-) -> Result<(), Error> {
-    change(revision, link, term, |link| {
-        drop_tables(link, number)?;
-        note(link, "dropped_at", number, now.0)
-    })
+impl Retention for Link {
+    fn drop_segment(
+        &mut self,
+        revision: &Revision,
+        term: Term,
+        number: u32,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        change(revision, self, term, |link| {
+            drop_tables(link, number)?;
+            let sql = "UPDATE holdfast.segment SET dropped_at = $2 WHERE number = $1";
+            link.run(
+                "noting what became of a segment",
+                sql,
+                &values![number as i32, now.0],
+            )
+        })
+    }
+
+    fn shrink_segment(
+        &mut self,
+        revision: &Revision,
+        term: Term,
+        number: u32,
+        remainder: &Remainder,
+    ) -> Result<(), Error> {
+        change(revision, self, term, |link| shrink(link, number, remainder))
+    }
 }
 
 /// A transaction that changes segments, and proves the term when all is done: what proves it keeps the lease from being
@@ -53,7 +73,7 @@ fn change(
 ) -> Result<(), Error> {
     let proven = |link: &mut Link| {
         work(link)?;
-        if leads(link, term, "FOR SHARE")? {
+        if link.did("reading the term", PROVE, &values![term.epoch.0 as i32, term.id])? {
             Ok(())
         } else {
             Err(not_leading())
@@ -62,23 +82,10 @@ fn change(
     link.transaction_ending(proven, |commit| revision.change(commit))
 }
 
-/// Whether a term leads; with `FOR SHARE` nobody takes it from it before the transaction ends.
-pub(super) fn leads(link: &mut Link, term: Term, lock: &str) -> Result<bool, Error> {
-    let doing = database("reading the term");
-    let sql = format!(
-        "SELECT 1 FROM holdfast.lease WHERE lease_group = 0 AND epoch = $1 AND term = $2 AND NOT released {lock}"
-    );
-    let values = arguments!(term.epoch.0 as i32, term.id).map_err(&doing)?;
-    let found = link
-        .rows(sqlx_core::sql_str::AssertSqlSafe(sql), values)
-        .map_err(&doing)?;
-    Ok(!found.is_empty())
-}
-
 /// Drops the tables once nobody reads them.
 fn drop_tables(link: &mut Link, number: u32) -> Result<(), Error> {
     let doing = database("dropping a segment");
-    let tables = segment::tables(number).collect::<Vec<_>>().join(", ");
+    let tables = tables::<Link>(number).collect::<Vec<_>>().join(", ");
     link.script("SET LOCAL lock_timeout = '2s'").map_err(&doing)?;
     for tries in 1.. {
         link.script("SAVEPOINT unlocked").map_err(&doing)?;
@@ -92,15 +99,6 @@ fn drop_tables(link: &mut Link, number: u32) -> Result<(), Error> {
         }
     }
     link.script(format!("DROP TABLE {tables}")).map_err(&doing)
-}
-
-fn note(link: &mut Link, column: &str, number: u32, value: i64) -> Result<(), Error> {
-    let doing = database("noting what became of a segment");
-    let sql = format!("UPDATE holdfast.segment SET {column} = $2 WHERE number = $1");
-    let values = arguments!(number as i32, value).map_err(&doing)?;
-    link.rows(sqlx_core::sql_str::AssertSqlSafe(sql), values)
-        .map_err(&doing)
-        .map(drop)
 }
 
 /// What is copied of rows whose bodies may have to go, by table: the columns, and their values. `b.id` is there when
@@ -137,7 +135,7 @@ fn note_remnants(link: &mut Link, number: u32, bare: &[i64]) -> Result<(), Error
     for chunk in bare.chunks(REMNANTS) {
         let sql =
             "SELECT id, enc, octet_length(body), substring(body FOR 18) FROM {s}message WHERE id = ANY ($1)";
-        let rows = link.rows(segment::text(sql, number), arguments!(chunk).map_err(&doing)?);
+        let rows = link.rows(&text(sql, number), &values![chunk]);
         let mut remnants: HashMap<i64, Vec<u8>> = HashMap::with_capacity(chunk.len());
         for row in rows.map_err(&doing)? {
             let (id, remnant) = remnant(&row).map_err(&doing)?;
@@ -146,7 +144,7 @@ fn note_remnants(link: &mut Link, number: u32, bare: &[i64]) -> Result<(), Error
         let remnants: Vec<Option<Vec<u8>>> = chunk.iter().map(|id| remnants.remove(id)).collect();
         let values = arguments!(chunk, remnants).map_err(&doing)?;
         let sql = "INSERT INTO pg_temp.bare SELECT * FROM unnest($1::bigint[], $2::bytea[])";
-        link.rows(sql, values).map_err(&doing)?;
+        link.rows_with(sql, values).map_err(&doing)?;
     }
     Ok(())
 }
@@ -160,68 +158,55 @@ fn remnant(row: &PgRow) -> Result<(i64, Vec<u8>), Driver> {
 }
 
 /// Fills new tables with what has to stay and puts them in the place of the old ones.
-pub(super) fn shrink(
-    revision: &Revision,
-    link: &mut Link,
-    term: Term,
-    number: u32,
-    remainder: &Remainder,
-) -> Result<(), Error> {
+fn shrink(link: &mut Link, number: u32, remainder: &Remainder) -> Result<(), Error> {
     let doing = database("copying what has to stay of a segment");
-    let old = segment::prefix(number);
+    let old = prefix(number);
     let new = format!("holdfast.r{number:06}_");
-    change(revision, link, term, |link| {
-        link.script(
-            "CREATE TEMP TABLE stays (id bigint PRIMARY KEY) ON COMMIT DROP;
+    link.script(
+        "CREATE TEMP TABLE stays (id bigint PRIMARY KEY) ON COMMIT DROP;
              CREATE TEMP TABLE letter (id bigint PRIMARY KEY) ON COMMIT DROP;
              CREATE TEMP TABLE bare (id bigint PRIMARY KEY, remnant bytea) ON COMMIT DROP",
-        )
-        .map_err(&doing)?;
-        for (sql, numbers) in [
-            (
-                "INSERT INTO pg_temp.stays SELECT unnest($1::bigint[]) ON CONFLICT DO NOTHING",
-                &remainder.messages,
-            ),
-            (
-                "INSERT INTO pg_temp.letter SELECT unnest($1::bigint[]) ON CONFLICT DO NOTHING",
-                &remainder.letters,
-            ),
-        ] {
-            link.rows(sql, arguments!(numbers).map_err(&doing)?)
-                .map_err(&doing)?;
-        }
-        note_remnants(link, number, &remainder.bare)?;
-        link.script(format!(
-            "INSERT INTO pg_temp.letter SELECT id FROM {old}dead_letter
+    )
+    .map_err(&doing)?;
+    for (sql, numbers) in [
+        (
+            "INSERT INTO pg_temp.stays SELECT unnest($1::bigint[]) ON CONFLICT DO NOTHING",
+            &remainder.messages,
+        ),
+        (
+            "INSERT INTO pg_temp.letter SELECT unnest($1::bigint[]) ON CONFLICT DO NOTHING",
+            &remainder.letters,
+        ),
+    ] {
+        link.rows(sql, &values![&numbers[..]]).map_err(&doing)?;
+    }
+    note_remnants(link, number, &remainder.bare)?;
+    link.script(format!(
+        "INSERT INTO pg_temp.letter SELECT id FROM {old}dead_letter
              WHERE message IN (SELECT id FROM pg_temp.stays) ON CONFLICT DO NOTHING;
              ANALYZE pg_temp.stays; ANALYZE pg_temp.letter; ANALYZE pg_temp.bare"
-        ))
-        .map_err(&doing)?;
-        let tables = || KINDS.into_iter().chain([segment::KEY]);
-        for table in tables() {
-            let (column, of) = match table {
-                "message" => ("id", "stays"),
-                "resolved" => ("dead_letter", "letter"),
-                _ => ("message", "stays"),
-            };
-            let toast = if WITH_TOAST.contains(&table) {
-                ", toast.autovacuum_enabled = off"
-            } else {
-                ""
-            };
-            let (columns, values) = BODIED
-                .iter()
-                .find(|(of, _, _)| *of == table)
-                .map_or((String::new(), "o.*"), |(_, columns, values)| {
-                    (format!("({columns})"), values)
-                });
-            // The keys of messages without bodies are not copied; of all other tables every row is.
-            let but = if table == segment::KEY {
-                "AND b.id IS NULL"
-            } else {
-                ""
-            };
-            link.script(format!(
+    ))
+    .map_err(&doing)?;
+    for table in kinds::<Link>() {
+        let (column, of) = match table {
+            "message" => ("id", "stays"),
+            "resolved" => ("dead_letter", "letter"),
+            _ => ("message", "stays"),
+        };
+        let toast = if WITH_TOAST.contains(&table) {
+            ", toast.autovacuum_enabled = off"
+        } else {
+            ""
+        };
+        let (columns, values) = BODIED
+            .iter()
+            .find(|(of, _, _)| *of == table)
+            .map_or((String::new(), "o.*"), |(_, columns, values)| {
+                (format!("({columns})"), values)
+            });
+        // The keys of messages without bodies are not copied; of all other tables every row is.
+        let but = if table == KEY { "AND b.id IS NULL" } else { "" };
+        link.script(format!(
                 "CREATE TABLE {new}{table} (LIKE {old}{table} INCLUDING ALL) WITH (autovacuum_enabled = off{toast});
                  INSERT INTO {new}{table} {columns} SELECT {values} FROM {old}{table} AS o
                      LEFT JOIN pg_temp.bare AS b ON b.id = o.{column}
@@ -229,12 +214,11 @@ pub(super) fn shrink(
                  ANALYZE {new}{table}"
             ))
             .map_err(&doing)?;
-        }
-        drop_tables(link, number)?;
-        for table in tables() {
-            link.script(format!("ALTER TABLE {new}{table} RENAME TO s{number:06}_{table}"))
-                .map_err(&doing)?;
-        }
-        seal::note_contents(link, number)
-    })
+    }
+    drop_tables(link, number)?;
+    for table in kinds::<Link>() {
+        link.script(format!("ALTER TABLE {new}{table} RENAME TO s{number:06}_{table}"))
+            .map_err(&doing)?;
+    }
+    seal::note_contents(link, number)
 }

@@ -1,15 +1,13 @@
 //! Sealing: a segment that takes no more rows gets the indexes that listings and searches use, statistics,
 //! and a profile of what it holds.
 
-use model::Timestamp;
-use sqlx_core::row::Row;
-use sqlx_postgres::PgArguments;
-
-use super::fault::database;
-use super::link::{Link, arguments};
-use super::search;
-use super::segment::{prefix, tables, text};
+use super::link::Link;
 use crate::Error;
+use crate::segments::profile::Profile;
+use crate::server::Connection;
+use crate::server::seal::{Sealing, Sql, counted};
+use crate::server::segment::{prefix, tables};
+use crate::server::value::{database, values};
 
 /// (table, what the index is called by, columns).
 const INDEXES: [(&str, &str, &str); 7] = [
@@ -22,74 +20,68 @@ const INDEXES: [(&str, &str, &str); 7] = [
     ("key", "entry", "entry, message"),
 ];
 
-/// The smallest number that any row refers to. What resolves a dead letter reaches back to it; an outcome is
-/// looked for by its send only.
-const OLDEST_REFERENCE: &str = "SELECT least(
+/// Without statistics the planner is told not to walk whole tables; here it shall.
+const WALK: &str = "SET LOCAL enable_seqscan = on";
+
+impl Sealing for Link {
+    const SEALING: Sql = Sql {
+        fill_keys: &[
+            WALK,
+            "TRUNCATE {s}key",
+            // From the messages' own texts, in the order of the index.
+            "INSERT INTO {s}key (entry, message)
+    SELECT entry, id FROM {s}message CROSS JOIN LATERAL unnest(string_to_array(keys, chr(31))) AS entry
+    WHERE keys IS NOT NULL",
+        ],
+        oldest_reference: "SELECT least(
     (SELECT min(message) FROM {s}routed), (SELECT min(message) FROM {s}handled),
     (SELECT min(message) FROM {s}outbound), (SELECT min(send) FROM {s}outcome),
     (SELECT min(message) FROM {s}disposition), (SELECT min(message) FROM {s}dead_letter),
-    (SELECT min(message) FROM {s}event), (SELECT min(dead_letter) FROM {s}resolved))";
-
-/// Builds what is missing of the indexes and notes that the segment is sealed. May be repeated.
-pub(super) fn seal(link: &mut Link, number: u32, now: Timestamp) -> Result<(), Error> {
-    let doing = database("sealing a segment");
-    let name = format!("s{number:06}");
-    search::fill_keys(link, number)?;
-    for (table, by, columns) in INDEXES {
-        link.script(format!(
-            "CREATE INDEX IF NOT EXISTS {name}_{table}_by_{by} ON {}{table} ({columns})",
-            prefix(number)
-        ))
-        .map_err(&doing)?;
-    }
-    for table in tables(number) {
-        link.script(format!("ANALYZE {table}")).map_err(&doing)?;
-    }
-    let (oldest, profile) = contents(link, number)?;
-    let values = arguments!(number as i32, now.0, oldest, profile);
-    link.rows(
-        "UPDATE holdfast.segment SET sealed_at = $2, oldest_reference = $3, profile = $4
+    (SELECT min(message) FROM {s}event), (SELECT min(dead_letter) FROM {s}resolved))",
+        ends: "SELECT min(id), max(id) FROM {s}message",
+        shares: "SELECT (id - $1) / $2 AS block, inbound, coalesce(kind, '') AS kind, count(*), min(id),
+        min(received_at), max(received_at)
+    FROM {s}message GROUP BY 1, 2, 3",
+        by_destinations: "SELECT destination, count(*) FROM {s}outbound GROUP BY 1",
+        by_dispositions: "SELECT disposition, count(*) FROM {s}disposition GROUP BY 1",
+        is_bare: "SELECT NOT EXISTS (SELECT FROM {s}message WHERE enc <> 2)
+                AND NOT EXISTS (SELECT FROM {s}outbound WHERE body IS NOT NULL AND enc <> 2 OR partition_key IS NOT NULL)
+                AND NOT EXISTS (SELECT FROM {s}outcome WHERE reply IS NOT NULL AND enc <> 2)",
+        sealed: "UPDATE holdfast.segment SET sealed_at = $2, oldest_reference = $3, profile = $4
          WHERE number = $1 AND sealed_at IS NULL",
-        values.map_err(&doing)?,
-    )
-    .map_err(&doing)
-    .map(drop)
+        drained: "UPDATE holdfast.segment SET drained_at = $2 WHERE number = $1 AND drained_at IS NULL",
+    };
+
+    fn add_indexes(&mut self, number: u32) -> Result<(), Error> {
+        let doing = database("sealing a segment");
+        for (table, by, columns) in INDEXES {
+            self.script(format!(
+                "CREATE INDEX IF NOT EXISTS s{number:06}_{table}_by_{by} ON {}{table} ({columns})",
+                prefix(number)
+            ))
+            .map_err(&doing)?;
+        }
+        for table in tables::<Link>(number) {
+            self.script(format!("ANALYZE {table}")).map_err(&doing)?;
+        }
+        Ok(())
+    }
+
+    fn profile(&mut self, prefix: &str) -> Result<Profile, Error> {
+        let doing = database("counting what a segment holds");
+        self.transaction(|link| {
+            link.script(WALK).map_err(&doing)?;
+            counted(link, prefix).map_err(&doing)
+        })
+    }
 }
 
 /// Notes anew what a sealed segment holds.
 pub(super) fn note_contents(link: &mut Link, number: u32) -> Result<(), Error> {
-    let doing = database("noting what a segment holds");
-    let (oldest, profile) = contents(link, number)?;
-    link.rows(
+    let (oldest, profile) = link.contents(&prefix(number))?;
+    link.run(
+        "noting what a segment holds",
         "UPDATE holdfast.segment SET oldest_reference = $2, profile = $3 WHERE number = $1",
-        arguments!(number as i32, oldest, profile).map_err(&doing)?,
+        &values![number as i32, oldest, profile],
     )
-    .map_err(&doing)
-    .map(drop)
-}
-
-/// The smallest number that any row of a segment refers to (`i64::MAX` when none refers to anything), and the
-/// segment's profile as text.
-fn contents(link: &mut Link, number: u32) -> Result<(i64, String), Error> {
-    let oldest: Option<i64> = link
-        .row(text(OLDEST_REFERENCE, number), PgArguments::default())
-        .and_then(|row| row.try_get(0))
-        .map_err(database("looking for what a segment refers to"))?;
-    let profile = search::profile(link, number)?;
-    let profile = serde_json::to_string(&profile).map_err(|source| Error::Database {
-        doing: "noting what a segment holds",
-        source: Box::new(source),
-    })?;
-    Ok((oldest.unwrap_or(i64::MAX), profile))
-}
-
-/// Notes that nothing in a segment was open.
-pub(super) fn note_drained(link: &mut Link, number: u32, now: Timestamp) -> Result<(), Error> {
-    let doing = database("noting that a segment is drained");
-    link.rows(
-        "UPDATE holdfast.segment SET drained_at = $2 WHERE number = $1 AND drained_at IS NULL",
-        arguments!(number as i32, now.0).map_err(&doing)?,
-    )
-    .map_err(&doing)
-    .map(drop)
 }

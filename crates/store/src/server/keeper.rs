@@ -88,7 +88,7 @@ impl<L: Link> Keeper<L> {
                 Purpose::Keep,
             )?);
         }
-        let backend = self.link.as_ref().map_or(0, Link::backend);
+        let backend = self.link.as_ref().map_or(0, L::backend);
         self.shared.keeping.store(backend, Ordering::Release);
         Ok(self.link.as_mut().expect("it was put there just now"))
     }

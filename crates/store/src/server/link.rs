@@ -1,18 +1,24 @@
-//! What a database server has to do for the shared parts: one connection, and what is asked over it.
+//! What a database server has to do for the shared parts: one connection ([`Connection`]), and what is asked over it
+//! ([`Link`]). Each theme of what is asked is a trait beside its shared logic: the server's statements and whatever it
+//! has to do in a way of its own.
 
 use std::time::Duration;
 
-use model::{NameId, Term, Timestamp};
+use model::Timestamp;
 
 use super::batch::Batch;
+use super::board::Cluster;
+use super::control::Control;
+use super::integrity::Checking;
 use super::lead::Lead;
+use super::lease::Lease;
+use super::retention::Retention;
+use super::seal::Sealing;
+use super::segment::Segments;
+use super::tables::Reading;
+use super::value::{Driver, Row, Value, database};
+use crate::Error;
 use crate::migration::Schema;
-use crate::segments::catalog::Catalog;
-use crate::segments::retention::{Remainder, SegmentInfo};
-use crate::segments::revision::Revision;
-use crate::segments::source::Source;
-use crate::views::Leader;
-use crate::{Desired, Error, NameKind};
 
 /// What a session is for; decides its settings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,15 +69,16 @@ pub(crate) struct Probe {
     pub(crate) written: bool,
 }
 
+/// What a connection's driver says went wrong.
+pub(crate) type DriverOf<C> = <<C as Connection>::Row as Row>::Driver;
+
 /// A connection to the database, owned by one thread at a time. A call sends, waits and reads to the end on the
 /// caller's thread; one that takes too long costs the connection.
-pub(crate) trait Link: Sized + Send + 'static {
+pub(crate) trait Connection: Sized + Send + 'static {
     /// Where and how to connect.
     type Target: Clone + Send + Sync + 'static;
-    /// The statements' texts for the segment that is written to.
-    type Texts: Send + 'static;
-    /// A connection with the segments as they were when a call began.
-    type Tables<'l>: Source;
+    /// A row of an answer.
+    type Row: Row;
 
     /// Connects to a server that can be written to, sets the session up and, for a writing one, checks that a commit
     /// will be durable.
@@ -80,15 +87,15 @@ pub(crate) trait Link: Sized + Send + 'static {
     fn close(self);
     /// Whether it can still be used.
     fn is_whole(&self) -> bool;
-    /// Whether the server still answers; asked only of a connection that lay idle for a while.
+    /// Whether the server still answers; asked only of a connection that lay idle for a while, since a network may have
+    /// forgotten it without a word.
     fn still_answers(&mut self) -> bool;
     /// Whether a writing connection that lay idle would be taken if it were made now: it leads to a server that can be
-    /// written to, no older one than was seen before, where a commit is durable.
+    /// written to, no older one than was seen before, where a commit is durable. Spares a leader that takes over the
+    /// making of a new one.
     fn is_as_good_as_new(&mut self, target: &Self::Target) -> bool;
     /// The server's session, to be ended when it hangs.
     fn backend(&self) -> i32;
-    /// Shows others under which term the session writes. A courtesy: the fence is the row.
-    fn show_term(&mut self, epoch: u32, node: &str);
     /// Work of which no step takes long: a network that swallows everything is noticed soon.
     fn hasten<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T;
     /// Ends the session of a connection of ours that was lost, should the server still have it.
@@ -101,23 +108,68 @@ pub(crate) trait Link: Sized + Send + 'static {
     fn is_worth_another_try(error: &Error) -> bool;
     /// Whether somebody else held a lock for too long.
     fn is_lock_timeout(error: &Error) -> bool;
+    /// What an error of a write means.
+    fn trouble(error: DriverOf<Self>) -> Trouble;
 
-    /// Takes leadership for one node alone.
-    fn acquire(&mut self, node: &str, now: Timestamp) -> Result<Lead, Error>;
-    /// Gives `term` up, if it leads.
-    fn release(&mut self, term: Term) -> Result<(), Error>;
-    /// Makes `lead`'s session the only one of the term that may write; false when another term leads. Waits for the
-    /// session before.
-    fn claim(&mut self, lead: &Lead) -> Result<bool, Trouble>;
-    /// Whether the shard's row still bears this lead, waiting for whoever has it locked.
-    fn holds(&mut self, lead: &Lead) -> Result<bool, Trouble>;
-    /// [`claim`](Link::claim), and a look for a row of the open segment: its table, number and the segment's.
-    fn take_and_probe(&mut self, lead: &Lead, place: Option<(&str, i64, u32)>) -> Result<Probe, Error>;
-    /// Whether the database has a row of a segment: its table, number and the segment's. Of a segment that takes no more
-    /// rows only whether it knows the segment: such a one may lose rows by rule.
-    fn has(&mut self, table: &str, row: i64, number: u32) -> Result<bool, Error>;
-    /// Whether a term leads, as of now.
-    fn leads(&mut self, term: Term) -> Result<bool, Error>;
+    /// All rows of a statement, read to the end: the server has finished (and committed) when this returns.
+    fn rows(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Self::Row>, DriverOf<Self>>;
+    /// Statements without values or answers.
+    fn script(&mut self, sql: impl Into<String>) -> Result<(), DriverOf<Self>>;
+    /// Runs `work` in a transaction; whatever fails in it undoes all of it.
+    fn transaction<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error>;
+
+    /// The first row of a statement.
+    fn maybe_row(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Option<Self::Row>, DriverOf<Self>> {
+        Ok(self.rows(sql, values)?.into_iter().next())
+    }
+
+    /// The first row of a statement that always has one.
+    fn row(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Self::Row, DriverOf<Self>> {
+        self.maybe_row(sql, values)?.ok_or_else(DriverOf::<Self>::no_row)
+    }
+
+    /// What `read` makes of each row of a statement.
+    fn read<T>(
+        &mut self,
+        doing: &'static str,
+        sql: &str,
+        values: &[Value<'_>],
+        read: impl Fn(&Self::Row) -> Result<T, DriverOf<Self>>,
+    ) -> Result<Vec<T>, Error> {
+        let rows = self.rows(sql, values);
+        rows.and_then(|rows| rows.iter().map(read).collect())
+            .map_err(database(doing))
+    }
+
+    /// What `read` makes of the first row of a statement.
+    fn read_first<T>(
+        &mut self,
+        doing: &'static str,
+        sql: &str,
+        values: &[Value<'_>],
+        read: impl Fn(&Self::Row) -> Result<T, DriverOf<Self>>,
+    ) -> Result<Option<T>, Error> {
+        let row = self.maybe_row(sql, values);
+        row.and_then(|row| row.as_ref().map(read).transpose())
+            .map_err(database(doing))
+    }
+
+    /// A statement whose answer does not matter.
+    fn run(&mut self, doing: &'static str, sql: &str, values: &[Value<'_>]) -> Result<(), Error> {
+        self.rows(sql, values).map(drop).map_err(database(doing))
+    }
+
+    /// Whether a statement did what it says: its first row holds a number other than 0.
+    fn did(&mut self, doing: &'static str, sql: &str, values: &[Value<'_>]) -> Result<bool, Error> {
+        let number = self.read_first(doing, sql, values, |row| row.get::<i32>(0))?;
+        Ok(number.is_some_and(|number| number != 0))
+    }
+}
+
+/// Appending the rows of grouped commits, and looking for those of one whose answer was lost.
+pub(crate) trait Append: Connection {
+    /// The statements' texts for the segment that is written to.
+    type Texts: Send + 'static;
 
     /// For a segment.
     fn texts(number: u32) -> Self::Texts;
@@ -129,70 +181,29 @@ pub(crate) trait Link: Sized + Send + 'static {
         texts: &mut Self::Texts,
         patience: Duration,
     ) -> Result<bool, Trouble>;
-    /// Opens the segment that was made ahead, under the claim; false when the claim found no row, or it is open.
-    fn open_segment(&mut self, lead: &Lead, number: u32, first: i64, now: Timestamp) -> Result<bool, Error>;
+    /// [`claim`](Lease::claim), and a look for a row of the open segment: its table, number and the segment's.
+    fn take_and_probe(&mut self, lead: &Lead, place: Option<(&str, i64, u32)>) -> Result<Probe, Error>;
+}
 
+/// The schema and its versions.
+pub(crate) trait Migrations: Connection {
     /// Makes or completes the schema.
     fn migrate(&mut self, place: &str, node: &str, now: Timestamp) -> Result<(), Error>;
     /// Whether this program works with the schema as it is now.
     fn check_schema(&mut self, place: &str) -> Result<(), Error>;
     /// How far the schema is.
     fn schema(&mut self) -> Result<Schema, Error>;
+    /// The newest version of the schema that this program knows.
+    fn newest_schema() -> i64;
+}
 
-    /// Sees to it that there is a segment to write to.
-    fn open_first(&mut self, now: Timestamp) -> Result<(), Error>;
-    /// The segments that live and were written to, as of now, oldest first.
-    fn catalog(&mut self) -> Result<Catalog, Error>;
-    /// Something that changes whenever a row of the list of segments does.
-    fn stamp(&mut self) -> Result<String, Error>;
-    /// To read segments by.
-    fn tables(&mut self, catalog: Catalog) -> Self::Tables<'_>;
-    /// The live segments, oldest first, with what their tables and indexes take.
-    fn list(&mut self) -> Result<Vec<SegmentInfo>, Error>;
-    /// Bytes that the tables of a segment take, with their indexes.
-    fn bytes(&mut self, of: u32) -> Result<u64, Error>;
-    /// Bytes of the whole schema.
-    fn all_bytes(&mut self) -> Result<u64, Error>;
-    /// Makes the tables of the next segment, unless they are there; answers its number.
-    fn make_ahead(&mut self, now: Timestamp) -> Result<u32, Error>;
-    /// Builds the indexes of a full segment and notes what it holds. May be repeated.
-    fn seal(&mut self, number: u32, now: Timestamp) -> Result<(), Error>;
-    /// Notes that nothing in a segment was open.
-    fn note_drained(&mut self, number: u32, now: Timestamp) -> Result<(), Error>;
-    /// Drops a segment's tables once nobody reads them, and proves the term when all is done.
-    fn drop_segment(
-        &mut self,
-        revision: &Revision,
-        term: Term,
-        number: u32,
-        now: Timestamp,
-    ) -> Result<(), Error>;
-    /// Puts new tables, with what has to stay, in the place of a segment's, and proves the term when all is done.
-    fn shrink_segment(
-        &mut self,
-        revision: &Revision,
-        term: Term,
-        number: u32,
-        remainder: &Remainder,
-    ) -> Result<(), Error>;
+/// All that the shared parts ask of a server.
+pub(crate) trait Link:
+    Append + Lease + Cluster + Control + Segments + Sealing + Reading + Checking + Retention + Migrations
+{
+}
 
-    /// The lease row.
-    fn leader(&mut self) -> Result<Option<Leader>, Error>;
-    /// Every name.
-    fn names(&mut self) -> Result<Vec<(NameId, NameKind, String)>, Error>;
-    /// Numbers for names, new ones added.
-    fn name_ids(&mut self, names: &[(NameKind, String)]) -> Result<Vec<NameId>, Error>;
-    /// Connections that shall not simply run.
-    fn desired(&mut self) -> Result<Vec<(NameId, Desired)>, Error>;
-    /// Appends what an operator wants, if `term` leads.
-    fn set_desired(
-        &mut self,
-        term: Term,
-        connection: NameId,
-        desired: Desired,
-        actor: &str,
-        now: Timestamp,
-    ) -> Result<(), Error>;
-    /// Reads everything back; one line per fault found.
-    fn check(&mut self) -> Result<Vec<String>, Error>;
+impl<L> Link for L where
+    L: Append + Lease + Cluster + Control + Segments + Sealing + Reading + Checking + Retention + Migrations
+{
 }

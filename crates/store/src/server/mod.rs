@@ -1,5 +1,6 @@
-//! What the backends on a database server share. A server's own part answers narrow questions ([`Link`]): its SQL,
-//! its driver and what its errors mean.
+//! What the backends on a database server share. A server's own part is its driver and what its errors mean
+//! ([`Connection`]), how values and rows are carried ([`value`]), and for each theme ([`link::Link`] lists them) its SQL,
+//! with what it does in a way of its own.
 //!
 //! One OS thread (the writer) owns one connection and makes every write of a message's life: a grouped
 //! commit is one round trip that claims the shard's row and appends to the newest
@@ -11,20 +12,30 @@
 //! still do) and looks for the rows.
 
 pub(crate) mod batch;
+pub(crate) mod board;
+pub(crate) mod control;
 pub(crate) mod figures;
+pub(crate) mod integrity;
 pub(crate) mod keeper;
 pub(crate) mod lead;
+pub(crate) mod lease;
 pub(crate) mod link;
 pub(crate) mod open;
+pub(crate) mod orders;
 pub(crate) mod readers;
 pub(crate) mod retention;
+pub(crate) mod seal;
+pub(crate) mod segment;
 pub(crate) mod settle;
 pub(crate) mod store;
+pub(crate) mod tables;
 pub(crate) mod target;
 pub(crate) mod url;
+pub(crate) mod value;
 pub(crate) mod writer;
 
+pub(crate) use board::ServerBoard;
 pub(crate) use lead::{Lead, check_epoch, not_leading};
-pub(crate) use link::{Link, Probe, Purpose, Trouble, session_name};
+pub(crate) use link::{Append, Connection, Migrations, Probe, Purpose, Trouble, session_name};
 pub(crate) use open::Settings;
 pub(crate) use store::ServerStore;

@@ -2,14 +2,36 @@
 //! deleted. How tables are dropped and replaced is the server's own part; it proves the term on the lease row in the
 //! transaction that does so.
 
-use model::Term;
+use model::{Term, Timestamp};
 
 use super::lead::not_leading;
 use super::link::{Link, Purpose};
+use super::segment::Segments;
 use super::store::Shared;
 use crate::Error;
 use crate::segments::View;
 use crate::segments::retention::{Done, Fate, Findings, Remainder, RetentionRules, Retired};
+use crate::segments::revision::Revision;
+
+/// How segments end.
+pub(crate) trait Retention: Segments {
+    /// Drops a segment's tables once nobody reads them, and proves the term when all is done.
+    fn drop_segment(
+        &mut self,
+        revision: &Revision,
+        term: Term,
+        number: u32,
+        now: Timestamp,
+    ) -> Result<(), Error>;
+    /// Puts new tables, with what has to stay, in the place of a segment's, and proves the term when all is done.
+    fn shrink_segment(
+        &mut self,
+        revision: &Revision,
+        term: Term,
+        number: u32,
+        remainder: &Remainder,
+    ) -> Result<(), Error>;
+}
 
 /// Looks through a segment; `None` when it is not sealed and live.
 pub(super) fn examine<L: Link>(
@@ -64,6 +86,10 @@ fn retire_over<L: Link>(
         Fate::Shrink => link
             .shrink_segment(revision, term, number, &remainder)
             .and_then(|()| {
+                if !link.is_whole() {
+                    // It did its work; what it was left with was not to be trusted.
+                    *link = L::open(&shared.target, &shared.settings.node, Purpose::Keep)?;
+                }
                 let after = link.bytes(number)?;
                 Ok(Done::Shrunk(before.saturating_sub(after)))
             }),

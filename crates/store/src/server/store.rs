@@ -12,6 +12,7 @@ use super::link::Link;
 use super::open::Settings;
 use super::readers::Readers;
 use super::retention;
+use super::tables::Tables;
 use crate::desk::{Answers, Command, Desk};
 use crate::segments::retention::{Findings, RetentionRules, Retired, SegmentInfo};
 use crate::segments::revision::Revision;
@@ -110,7 +111,7 @@ impl<L: Link> ServerStore<L> {
 
     async fn view<T: Send + 'static>(
         &self,
-        read: impl Fn(&mut View<L::Tables<'_>>) -> Result<T, Error> + Send + 'static,
+        read: impl Fn(&mut View<Tables<'_, L>>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let shared = Arc::clone(&self.shared);
         let owns = shared.leads.load(Ordering::Acquire);

@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use super::lease::of_lead;
-use super::segment;
 use super::sql;
 use super::text;
-use super::value::Value;
-use crate::server::Lead;
 use crate::server::batch::{Batch, GROUPS, Present};
+use crate::server::lease::of_lead;
+use crate::server::value::Value;
+use crate::server::{Lead, segment};
 
 /// The bit for messages that are put back to the start, behind those of the groups.
 const PUT_BACK: usize = GROUPS;

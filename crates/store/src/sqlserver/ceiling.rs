@@ -3,13 +3,14 @@
 
 use tiberius::{IntoRow, TokenRow};
 
-use super::fault::{Driver, database};
+use super::fault::Driver;
 use super::link::Link;
 use super::options::Options;
 use super::sql;
 use crate::Error;
 use crate::ceiling::{Appended, Load};
-use crate::server::Purpose;
+use crate::server::value::database;
+use crate::server::{Connection, Purpose};
 
 /// Appends in a schema of its own, `holdfast_ceiling`, and drops it. One of that name that is there is dropped
 /// first. Blocks; not inside an asynchronous task.

@@ -1,12 +1,14 @@
 //! Is a commit on this server what the operator thinks it is? Looked at whenever a writing session begins.
 
 use super::Target;
-use super::fault::{self, Driver};
+use super::fault::Driver;
 use super::link::Link;
 use super::sql;
 use super::value::Row;
 use crate::Error;
+use crate::server::Connection;
 use crate::server::target::Durability;
+use crate::server::value::database;
 
 /// SQL Server 2019.
 const MAJOR_MIN: u32 = 15;
@@ -41,7 +43,7 @@ fn found(row: &Row) -> Result<Found, Driver> {
 /// Refuses a database on which an acknowledged message could be lost, or that is too old. Where one could be
 /// lost in a failover, that is refused too or said aloud, as was asked for.
 pub(super) fn check(link: &mut Link, target: &Target, place: &str) -> Result<(), Error> {
-    let doing = fault::database("looking at the database's options");
+    let doing = database("looking at the database's options");
     let row = link.maybe_row(sql::DURABILITY, &[]).map_err(&doing)?;
     let Some(row) = row else {
         return Err(Error::Refused(format!(

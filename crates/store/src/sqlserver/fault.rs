@@ -6,7 +6,7 @@ use crate::server::Trouble;
 
 /// What went wrong on a connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Driver {
+pub(crate) enum Driver {
     /// The server said so.
     #[error("{message} (error {number}, severity {class})")]
     Server { number: u32, class: u8, message: String },
@@ -295,14 +295,6 @@ fn tls(said: &str) -> Option<&'static str> {
     }
     has(&["invalid peer certificate", "TLS", "certificate"])
         .then_some("and this node do not agree on TLS: look at the server's log")
-}
-
-/// Wraps a driver's error in what this layer was doing.
-pub(super) fn database(doing: &'static str) -> impl Fn(Driver) -> Error {
-    move |source| Error::Database {
-        doing,
-        source: Box::new(source),
-    }
 }
 
 /// Whether a read may be tried again on another connection: this one is gone, the server moved, or a segment was

@@ -1,12 +1,12 @@
 //! What the server says of itself, for measurements.
 
-use super::fault::database;
 use super::link::Link;
 use super::options::Options;
 use super::sql;
 use crate::Error;
-use crate::server::Purpose;
 use crate::server::figures::{ServerFigures, named, parent_of_session};
+use crate::server::value::database;
+use crate::server::{Connection, Purpose};
 
 /// Reads the figures of the server at `options.url`. Blocks; not inside an asynchronous task. Transactions and log need
 /// the right to `VIEW SERVER PERFORMANCE STATE` (2019: `VIEW SERVER STATE`), and are `None` without it.

@@ -17,11 +17,12 @@ use super::Target;
 use super::fault::{self, Driver};
 use super::options::Way;
 use super::sql;
-use super::value::{Row, Value};
+use super::value::Row;
 use super::{durability, lease};
 use crate::Error;
 use crate::server::target::{Place, Reached};
-use crate::server::{Purpose, session_name};
+use crate::server::value::{Value, database};
+use crate::server::{Connection, Purpose, Trouble, session_name};
 
 /// How long making a connection may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -137,16 +138,6 @@ struct Standing {
 }
 
 impl Link {
-    /// Connects to a server that can be written to, sets the session up and, for a writing one, checks that a
-    /// commit will be durable.
-    pub(super) fn open(target: &Target, node: &str, purpose: Purpose) -> Result<Link, Error> {
-        let connect = |place: &Place<Way>| Link::open_at(place, target, node, purpose);
-        match purpose {
-            Purpose::Write | Purpose::Lead(_) => target.reach_newest(connect),
-            Purpose::Keep | Purpose::Read => target.reach(connect),
-        }
-    }
-
     fn open_at(
         place: &Place<Way>,
         target: &Target,
@@ -177,7 +168,7 @@ impl Link {
             stand_in: false,
             used: Instant::now(),
         };
-        let doing = fault::database("setting a session up");
+        let doing = database("setting a session up");
         let options = format!("{} SET LOCK_TIMEOUT {};", sql::SESSION, link.lock_timeout_ms);
         link.script(options).map_err(&doing)?;
         let standing = link.standing().map_err(&doing)?;
@@ -210,29 +201,6 @@ impl Link {
             stand_in: version.contains("Babelfish"),
             writable: updateability.is_none_or(|word| word != "READ_ONLY"),
         })
-    }
-
-    /// Whether the server still answers; asked only of a connection that lay idle for a while, since a
-    /// network may have forgotten it without a word.
-    pub(super) fn still_answers(&mut self) -> bool {
-        if self.used.elapsed() < IDLE_UNASKED {
-            return true;
-        }
-        self.rows_within(PING_PATIENCE, "SELECT 1", &[]).is_ok()
-    }
-
-    /// Whether this writer's connection would be taken if it were made now: it leads to a primary where a commit is durable.
-    pub(super) fn is_as_good_as_new(&mut self, target: &Target) -> bool {
-        let good = self.within(PROOF_PATIENCE, |link| {
-            link.standing().is_ok_and(|standing| standing.writable)
-                && durability::check(link, target, &target.name()).is_ok()
-        });
-        good && self.is_whole()
-    }
-
-    /// Work of which no step takes long: a network that swallows everything is noticed soon.
-    pub(super) fn hasten<T>(&mut self, work: impl FnOnce(&mut Link) -> T) -> T {
-        self.within(WRITER_PATIENCE, work)
     }
 
     /// Work of which no step takes longer than this.
@@ -290,30 +258,6 @@ impl Link {
         })
     }
 
-    /// All rows of a statement.
-    pub(super) fn rows(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, Driver> {
-        self.rows_within(self.patience, sql, values)
-    }
-
-    /// The first row of a statement.
-    pub(super) fn maybe_row(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Option<Row>, Driver> {
-        Ok(self.rows(sql, values)?.into_iter().next())
-    }
-
-    /// The first row of a statement that always has one.
-    pub(super) fn row(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Row, Driver> {
-        self.maybe_row(sql, values)?.ok_or(Driver::NoRow)
-    }
-
-    /// A batch of its own: options that it sets stay, as do temporary tables that it makes.
-    pub(super) fn script(&mut self, sql: impl Into<String>) -> Result<Vec<Row>, Driver> {
-        let sql = sql.into();
-        self.ask(self.patience, async |client| {
-            let answers = client.simple_query(sql).await?.into_results().await?;
-            Ok(answers.into_iter().flatten().map(Row).collect())
-        })
-    }
-
     /// Loads rows into a table in bulk, within the transaction under way.
     pub(super) fn load(&mut self, table: &str, rows: Vec<TokenRow<'static>>) -> Result<(), Driver> {
         self.ask(self.patience, async |client| {
@@ -334,7 +278,7 @@ impl Link {
         milliseconds: u128,
         work: impl FnOnce(&mut Link) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let doing = fault::database("setting a session up");
+        let doing = database("setting a session up");
         self.script(format!("SET LOCK_TIMEOUT {milliseconds};"))
             .map_err(&doing)?;
         let done = work(self);
@@ -346,13 +290,91 @@ impl Link {
         }
         done
     }
+}
 
-    /// Runs `work` in a transaction; whatever fails in it undoes all of it.
-    pub(super) fn transaction<T>(
-        &mut self,
-        work: impl FnOnce(&mut Link) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let doing = fault::database("beginning or ending a transaction");
+impl Connection for Link {
+    type Target = Target;
+    type Row = Row;
+
+    fn open(target: &Target, node: &str, purpose: Purpose) -> Result<Link, Error> {
+        let connect = |place: &Place<Way>| Link::open_at(place, target, node, purpose);
+        match purpose {
+            Purpose::Write | Purpose::Lead(_) => target.reach_newest(connect),
+            Purpose::Keep | Purpose::Read => target.reach(connect),
+        }
+    }
+
+    fn close(mut self) {
+        if let (Some(runtime), Some(client)) = (&self.runtime, self.client.take()) {
+            let goodbye = async { client.close().await.map_err(Driver::from) };
+            let _ = contained(runtime, CONNECT_PATIENCE, goodbye);
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.client.is_some() && !self.in_flight
+    }
+
+    fn still_answers(&mut self) -> bool {
+        if self.used.elapsed() < IDLE_UNASKED {
+            return true;
+        }
+        self.rows_within(PING_PATIENCE, "SELECT 1", &[]).is_ok()
+    }
+
+    fn is_as_good_as_new(&mut self, target: &Target) -> bool {
+        let good = self.within(PROOF_PATIENCE, |link| {
+            link.standing().is_ok_and(|standing| standing.writable)
+                && durability::check(link, target, &target.name()).is_ok()
+        });
+        good && self.is_whole()
+    }
+
+    fn backend(&self) -> i32 {
+        self.backend
+    }
+
+    fn hasten<T>(&mut self, work: impl FnOnce(&mut Link) -> T) -> T {
+        self.within(WRITER_PATIENCE, work)
+    }
+
+    fn end_session(&mut self, backend: i32) {
+        lease::end_session(self, backend);
+    }
+
+    /// Its session is ended, and all that it did not finish undone.
+    fn cancel(&mut self, backend: i32, patience: Duration) {
+        self.within(patience, |link| lease::kill(link, backend));
+    }
+
+    fn is_worth_another_try(error: &Error) -> bool {
+        fault::is_worth_another_try(error)
+    }
+
+    fn is_lock_timeout(error: &Error) -> bool {
+        fault::is_lock_timeout(error)
+    }
+
+    fn trouble(error: Driver) -> Trouble {
+        fault::trouble(error)
+    }
+
+    fn rows(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, Driver> {
+        self.rows_within(self.patience, sql, values)
+    }
+
+    /// A batch of its own: options that it sets stay, as do temporary tables that it makes.
+    fn script(&mut self, sql: impl Into<String>) -> Result<(), Driver> {
+        let sql = sql.into();
+        let asked = self.ask(self.patience, async |client| {
+            client.simple_query(sql).await?.into_results().await?;
+            Ok(Vec::new())
+        });
+        asked.map(drop)
+    }
+
+    fn transaction<T>(&mut self, work: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
+        let doing = database("beginning or ending a transaction");
         self.script("BEGIN TRANSACTION").map_err(&doing)?;
         match work(self) {
             Ok(value) => {
@@ -366,27 +388,6 @@ impl Link {
                 }
                 Err(error)
             }
-        }
-    }
-
-    /// Whether it can still be used.
-    pub(super) fn is_whole(&self) -> bool {
-        self.client.is_some() && !self.in_flight
-    }
-
-    /// Lets others see the term under which the session writes.
-    pub(super) fn show_term(&mut self, epoch: u32) {
-        let shown = self.script(lease::show_term(epoch));
-        if let Err(error) = shown {
-            tracing::debug!(%error, "the session does not show its term");
-        }
-    }
-
-    /// Says good-bye to the server.
-    pub(super) fn close(mut self) {
-        if let (Some(runtime), Some(client)) = (&self.runtime, self.client.take()) {
-            let goodbye = async { client.close().await.map_err(Driver::from) };
-            let _ = contained(runtime, CONNECT_PATIENCE, goodbye);
         }
     }
 }

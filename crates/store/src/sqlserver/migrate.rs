@@ -3,12 +3,15 @@
 
 use model::Timestamp;
 
-use super::fault::{Driver, database};
+use super::fault::Driver;
 use super::link::Link;
 use super::sql;
-use super::value::{Row, values};
+use super::value::Row;
 use crate::Error;
 use crate::migration::{self, Migration, Recorded, Schema, pending};
+use crate::server::segment::Segments;
+use crate::server::value::{database, values};
+use crate::server::{Connection, Migrations};
 
 const MIGRATIONS: &[Migration] = &[
     Migration {
@@ -31,65 +34,60 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-/// The newest version of the schema that this program knows.
-pub(super) fn newest() -> i64 {
-    migration::newest(MIGRATIONS)
-}
-
 /// Microseconds since a node was heard of that still count as running.
 const RUNNING: i64 = 60 * 1_000_000;
 
-/// Waits for its turn to make or change tables; the turn lasts until the transaction ends.
-pub(super) fn lock(link: &mut Link) -> Result<(), Error> {
-    let turn: i32 = link
-        .row(sql::LOCK, &[])
-        .and_then(|row| row.get(0))
-        .map_err(database("waiting for the turn to change tables"))?;
-    if turn < 0 {
-        return Err(Error::Busy(
-            "another process has been changing the store's tables for a minute: wait for it, or end its session".to_owned(),
-        ));
-    }
-    Ok(())
-}
-
-/// Brings the schema up to date. Refused where that would shut out a node that runs: other than `node`, heard of
-/// lately, and too old for what a step leaves behind.
-pub(super) fn run(link: &mut Link, place: &str, node: &str, now: Timestamp) -> Result<(), Error> {
-    if left(link, place)?.is_empty() {
-        return Ok(());
-    }
-    link.transaction(|link| {
-        let doing = preparing(place);
-        lock(link)?;
-        // Whoever held the lock before may have done it all.
-        let left = left(link, place)?;
-        if left.is_empty() {
+impl Migrations for Link {
+    /// Refused where that would shut out a node that runs: other than `node`, heard of lately, and too old for what a step
+    /// leaves behind.
+    fn migrate(&mut self, place: &str, node: &str, now: Timestamp) -> Result<(), Error> {
+        if left(self, place)?.is_empty() {
             return Ok(());
         }
-        shuts_out_nobody(link, node, &left)?;
-        if !is_there(link, sql::SCHEMA_THERE, None).map_err(&doing)? {
-            link.script(sql::MAKE_SCHEMA).map_err(&doing)?;
-        }
-        if !is_there(link, sql::TABLE_THERE, Some("migration")).map_err(&doing)? {
-            link.script(sql::LEDGER).map_err(&doing)?;
-        }
-        for migration in &left {
-            // A batch is compiled before it runs: what one adds, the next may use.
-            for batch in migration.sql.split("\nGO\n") {
-                link.script(batch).map_err(&doing)?;
+        self.transaction(|link| {
+            let doing = preparing(place);
+            link.lock_tables()?;
+            // Whoever held the lock before may have done it all.
+            let left = left(link, place)?;
+            if left.is_empty() {
+                return Ok(());
             }
-            let values = values![
-                migration.version,
-                migration.name,
-                migration.checksum(),
-                now.0,
-                migration.works_from
-            ];
-            link.rows(sql::RECORD, &values).map_err(&doing)?;
-        }
-        Ok(())
-    })
+            shuts_out_nobody(link, node, &left)?;
+            if !is_there(link, sql::SCHEMA_THERE, None).map_err(&doing)? {
+                link.script(sql::MAKE_SCHEMA).map_err(&doing)?;
+            }
+            if !is_there(link, sql::TABLE_THERE, Some("migration")).map_err(&doing)? {
+                link.script(sql::LEDGER).map_err(&doing)?;
+            }
+            for migration in &left {
+                // A batch is compiled before it runs: what one adds, the next may use.
+                for batch in migration.sql.split("\nGO\n") {
+                    link.script(batch).map_err(&doing)?;
+                }
+                let values = values![
+                    migration.version,
+                    migration.name,
+                    migration.checksum(),
+                    now.0,
+                    migration.works_from
+                ];
+                link.rows(sql::RECORD, &values).map_err(&doing)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn check_schema(&mut self, place: &str) -> Result<(), Error> {
+        left(self, place).map(drop)
+    }
+
+    fn schema(&mut self) -> Result<Schema, Error> {
+        Ok(migration::schema(MIGRATIONS, &recorded(self)?))
+    }
+
+    fn newest_schema() -> i64 {
+        migration::newest(MIGRATIONS)
+    }
 }
 
 fn shuts_out_nobody(link: &mut Link, node: &str, left: &[&Migration]) -> Result<(), Error> {
@@ -119,16 +117,6 @@ fn shuts_out_nobody(link: &mut Link, node: &str, left: &[&Migration]) -> Result<
         running.join(", "),
         step.works_from
     )))
-}
-
-/// How far the schema is.
-pub(super) fn schema(link: &mut Link) -> Result<Schema, Error> {
-    Ok(migration::schema(MIGRATIONS, &recorded(link)?))
-}
-
-/// Whether this program works with the schema as it is now.
-pub(super) fn check(link: &mut Link, place: &str) -> Result<(), Error> {
-    left(link, place).map(drop)
 }
 
 /// A refusal that says what to do, where something can be done.

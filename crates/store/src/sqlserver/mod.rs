@@ -24,7 +24,6 @@ mod link;
 mod migrate;
 mod open;
 mod options;
-mod orders;
 mod retention;
 mod seal;
 mod search;

@@ -7,20 +7,26 @@
 //! nobody queues behind a wait for a long reader; handoffs touch neither these tables nor the lease row.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use model::{Term, Timestamp};
 
-use super::fault::{self, Driver, database};
+use super::fault::{self, Driver};
 use super::link::Link;
+use super::seal;
+use super::segment::tables_like;
 use super::sql;
-use super::value::{Row, list, values};
-use super::{seal, segment};
+use super::value::{Row, list};
 use crate::Error;
 use crate::packing::{self, HEAD_BYTES, Place, REMOVED};
 use crate::segments::retention::Remainder;
 use crate::segments::revision::Revision;
-use crate::server::not_leading;
+use crate::server::retention::Retention;
+use crate::server::seal::Sealing;
+use crate::server::segment::{Segments, kinds, tables, text};
+use crate::server::value::{database, values};
+use crate::server::{Connection, not_leading};
 
 /// Attempts to lock a segment's tables, and the pause between two.
 const LOCK_TRIES: u32 = 20;
@@ -30,31 +36,34 @@ const CHUNK: usize = 10_000;
 /// What `sql::PROVE` throws.
 const NOT_LEADING: u32 = 50_001;
 
-/// Whether a term leads.
-pub(super) fn leads(link: &mut Link, term: Term) -> Result<bool, Error> {
-    let found = link
-        .rows(sql::LEADS, &values![term.epoch.0 as i32, term.id])
-        .map_err(database("reading the term"))?;
-    Ok(!found.is_empty())
-}
+impl Retention for Link {
+    fn drop_segment(
+        &mut self,
+        revision: &Revision,
+        term: Term,
+        number: u32,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let note = format!(
+            "UPDATE holdfast.segment SET dropped_at = {} WHERE number = {number};",
+            now.0
+        );
+        change(revision, self, term, &format!("{}\n {note}", dropping(number)))
+    }
 
-/// Drops a segment's tables.
-pub(super) fn drop_segment(
-    revision: &Revision,
-    link: &mut Link,
-    term: Term,
-    number: u32,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let note = format!(
-        "UPDATE holdfast.segment SET dropped_at = {} WHERE number = {number};",
-        now.0
-    );
-    change(revision, link, term, &format!("{}\n {note}", dropping(number)))
+    fn shrink_segment(
+        &mut self,
+        revision: &Revision,
+        term: Term,
+        number: u32,
+        remainder: &Remainder,
+    ) -> Result<(), Error> {
+        shrink(revision, self, term, number, remainder)
+    }
 }
 
 fn dropping(number: u32) -> String {
-    let tables = segment::tables(number).collect::<Vec<_>>().join(", ");
+    let tables = tables::<Link>(number).collect::<Vec<_>>().join(", ");
     format!("DROP TABLE {tables};")
 }
 
@@ -98,7 +107,7 @@ fn note_remnants(link: &mut Link, number: u32, bare: &[i64]) -> Result<(), Error
     const { assert!(HEAD_BYTES == 18, "the statement names it") };
     let doing = database("measuring bodies that go");
     for chunk in bare.chunks(CHUNK) {
-        let sql = segment::text(sql::BODY_SIZES, number);
+        let sql = text(sql::BODY_SIZES, number);
         let rows = link.rows(&sql, &values![list(chunk)]).map_err(&doing)?;
         let mut sizes: HashMap<i64, u64> = HashMap::with_capacity(chunk.len());
         for row in rows {
@@ -132,7 +141,7 @@ fn remnant(row: &Row) -> Result<(i64, u64), Driver> {
 }
 
 /// Fills new tables with what has to stay and puts them in the place of the old ones.
-pub(super) fn shrink(
+fn shrink(
     revision: &Revision,
     link: &mut Link,
     term: Term,
@@ -140,15 +149,18 @@ pub(super) fn shrink(
     remainder: &Remainder,
 ) -> Result<(), Error> {
     // What a leadership that ended left half made; one that is about to end may still fill tables of its own name.
-    for left in segment::tables_like(link, &format!("r{number:06}_"))? {
+    for left in tables_like(link, &format!("r{number:06}_"))? {
         link.script(format!("DROP TABLE holdfast.{left}"))
             .map_err(database("clearing away what was left half made"))?;
     }
-    let new = format!("holdfast.r{number:06}_{}_", term.epoch.0);
+    // Names that no table had before, nor its indexes, whose names a stand-in (Babelfish) keeps when a table gets another.
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let made = MADE.fetch_add(1, Ordering::Relaxed);
+    let new = format!("holdfast.r{number:06}_{}_{made}_", term.epoch.0);
     fill(link, number, &new, remainder)?;
     seal::add_indexes(link, &new)?;
-    let (oldest, profile) = seal::contents(link, &new)?;
-    let renaming: Vec<String> = segment::kinds()
+    let (oldest, profile) = link.contents(&new)?;
+    let renaming: Vec<String> = kinds::<Link>()
         .map(|kind| format!("EXEC sp_rename N'{new}{kind}', N's{number:06}_{kind}', N'OBJECT';"))
         .collect();
     let note = format!(
@@ -174,12 +186,12 @@ fn fill(link: &mut Link, number: u32, new: &str, remainder: &Remainder) -> Resul
         }
     }
     note_remnants(link, number, &remainder.bare)?;
-    link.script(segment::text(sql::OWN_LETTERS_STAY, number))
+    link.script(text(sql::OWN_LETTERS_STAY, number)).map_err(&doing)?;
+    link.script(Link::MAKE_TABLES.replace("{s}", new))
         .map_err(&doing)?;
-    link.script(segment::making(new)).map_err(&doing)?;
     for copy in sql::COPIES {
         let copy = copy.replace("{n}", new);
-        link.script(segment::text(&copy, number)).map_err(&doing)?;
+        link.script(text(&copy, number)).map_err(&doing)?;
     }
     Ok(())
 }

@@ -1,25 +1,25 @@
 //! Sealing: a segment that takes no more rows gets the indexes that listings and searches use, and a profile of what
 //! it holds.
 
-use model::Timestamp;
-
-use super::fault::database;
 use super::link::Link;
-use super::search;
-use super::segment::prefix;
 use super::sql;
-use super::value::values;
 use crate::Error;
+use crate::segments::profile::Profile;
+use crate::server::Connection;
+use crate::server::seal::{Sealing, Sql, counted};
+use crate::server::segment::prefix;
+use crate::server::value::{database, values};
 
-/// Builds what is missing of the indexes and notes that the segment is sealed. May be repeated.
-pub(super) fn seal(link: &mut Link, number: u32, now: Timestamp) -> Result<(), Error> {
-    let doing = database("sealing a segment");
-    search::fill_keys(link, number)?;
-    add_indexes(link, &prefix(number))?;
-    let (oldest, profile) = contents(link, &prefix(number))?;
-    link.rows(sql::SEALED, &values![number as i32, now.0, oldest, profile])
-        .map_err(&doing)
-        .map(drop)
+impl Sealing for Link {
+    const SEALING: Sql = sql::SEALING;
+
+    fn add_indexes(&mut self, number: u32) -> Result<(), Error> {
+        add_indexes(self, &prefix(number))
+    }
+
+    fn profile(&mut self, prefix: &str) -> Result<Profile, Error> {
+        counted(self, prefix).map_err(database("counting what a segment holds"))
+    }
 }
 
 /// Builds what is missing of the indexes of the tables whose names begin so.
@@ -37,26 +37,4 @@ pub(super) fn add_indexes(link: &mut Link, prefix: &str) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// The smallest number that any row of a segment refers to (`i64::MAX` when none refers to anything), and the
-/// segment's profile as text. The segment's tables are told by the beginning of their names.
-pub(super) fn contents(link: &mut Link, prefix: &str) -> Result<(i64, String), Error> {
-    let oldest: Option<i64> = link
-        .row(&sql::OLDEST_REFERENCE.replace("{s}", prefix), &[])
-        .and_then(|row| row.get(0))
-        .map_err(database("looking for what a segment refers to"))?;
-    let profile = search::profile(link, prefix)?;
-    let profile = serde_json::to_string(&profile).map_err(|source| Error::Database {
-        doing: "noting what a segment holds",
-        source: Box::new(source),
-    })?;
-    Ok((oldest.unwrap_or(i64::MAX), profile))
-}
-
-/// Notes that nothing in a segment was open.
-pub(super) fn note_drained(link: &mut Link, number: u32, now: Timestamp) -> Result<(), Error> {
-    link.rows(sql::DRAINED, &values![number as i32, now.0])
-        .map_err(database("noting that a segment is drained"))
-        .map(drop)
 }

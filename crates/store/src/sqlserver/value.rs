@@ -2,55 +2,31 @@
 
 use std::borrow::Cow;
 
+use model::NameId;
 use tiberius::{ColumnData, ToSql};
 use uuid::Uuid;
 
 use super::fault::Driver;
+use crate::server::value::{self, Cause, Column, Value};
 
-/// A value of a statement. There is none for NULL: a statement says by an empty text that something is missing.
-#[derive(Debug)]
-pub(super) enum Value<'v> {
-    Small(i16),
-    Int(i32),
-    Big(i64),
-    Bit(bool),
-    Text(Cow<'v, str>),
-    Bytes(Cow<'v, [u8]>),
-    Id(Uuid),
-}
-
+/// No value is NULL: a statement says by an empty text that something is missing. A list is a JSON array.
 impl ToSql for Value<'_> {
     fn to_sql(&self) -> ColumnData<'_> {
+        let text = |text| ColumnData::String(Some(text));
         match self {
             Value::Small(value) => ColumnData::I16(Some(*value)),
             Value::Int(value) => ColumnData::I32(Some(*value)),
             Value::Big(value) => ColumnData::I64(Some(*value)),
             Value::Bit(value) => ColumnData::Bit(Some(*value)),
-            Value::Text(value) => ColumnData::String(Some(Cow::Borrowed(value))),
+            Value::Text(value) => text(Cow::Borrowed(value)),
             Value::Bytes(value) => ColumnData::Binary(Some(Cow::Borrowed(value))),
             Value::Id(value) => ColumnData::Guid(Some(*value)),
+            Value::Maybe(value) => text(Cow::Borrowed(value.unwrap_or_default())),
+            Value::Numbers(numbers) => text(Cow::Owned(list(numbers))),
+            Value::Pairs(pairs) => text(Cow::Owned(list_of_pairs(pairs))),
         }
     }
 }
-
-macro_rules! from {
-    ($($kind:ty => $variant:ident),*) => {
-        $(impl<'v> From<$kind> for Value<'v> {
-            fn from(value: $kind) -> Value<'v> {
-                Value::$variant(value.into())
-            }
-        })*
-    };
-}
-from!(i16 => Small, i32 => Int, i64 => Big, bool => Bit, &'v str => Text, String => Text, &'v [u8] => Bytes, Vec<u8> => Bytes, Uuid => Id);
-
-/// The values of a statement, in order.
-macro_rules! values {
-    ($($value:expr),* $(,)?) => {
-        [$($crate::sqlserver::value::Value::from($value)),*]
-    };
-}
-pub(super) use values;
 
 /// Numbers as one value: a JSON array.
 pub(super) fn list(numbers: &[i64]) -> String {
@@ -66,16 +42,110 @@ pub(super) fn list(numbers: &[i64]) -> String {
     text
 }
 
+fn list_of_pairs(pairs: &[(i64, i64)]) -> String {
+    let pairs: Vec<String> = pairs
+        .iter()
+        .map(|(one, other)| format!("[{one},{other}]"))
+        .collect();
+    format!("[{}]", pairs.join(","))
+}
+
 /// A row of an answer.
 #[derive(Debug)]
-pub(super) struct Row(pub(super) tiberius::Row);
+pub(crate) struct Row(pub(super) tiberius::Row);
 
 impl Row {
-    /// A column's value.
-    pub(super) fn get<T: FromColumn>(&self, column: usize) -> Result<T, Driver> {
+    /// A column's value; an error where it is NULL, unless an [`Option`] is asked for.
+    pub(super) fn get<T: Column>(&self, column: usize) -> Result<T, Driver> {
+        value::Row::get(self, column)
+    }
+
+    fn column<'r, T>(
+        &'r self,
+        column: usize,
+        read: impl FnOnce(&'r ColumnData<'static>) -> Option<T>,
+    ) -> Result<Option<T>, Driver> {
         let found = self.0.get_column_data(column).map_err(Driver::from)?;
-        T::from_column(found)
+        if is_null(found) {
+            return Ok(None);
+        }
+        let value = read(found);
+        value
+            .map(Some)
             .ok_or_else(|| Driver::Decode(format!("column {column} holds {}", kind(found)).into()))
+    }
+}
+
+impl value::Row for Row {
+    type Driver = Driver;
+
+    fn small(&self, column: usize) -> Result<Option<i16>, Driver> {
+        self.column(column, |found| integer(found)?.try_into().ok())
+    }
+
+    fn int(&self, column: usize) -> Result<Option<i32>, Driver> {
+        self.column(column, |found| integer(found)?.try_into().ok())
+    }
+
+    fn big(&self, column: usize) -> Result<Option<i64>, Driver> {
+        self.column(column, integer)
+    }
+
+    fn bit(&self, column: usize) -> Result<Option<bool>, Driver> {
+        self.column(column, |found| integer(found).map(|value| value != 0))
+    }
+
+    fn text(&self, column: usize) -> Result<Option<&str>, Driver> {
+        self.column(column, |found| match found {
+            ColumnData::String(Some(text)) => Some(&**text),
+            _ => None,
+        })
+    }
+
+    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, Driver> {
+        self.column(column, |found| match found {
+            ColumnData::Binary(Some(bytes)) => Some(&**bytes),
+            _ => None,
+        })
+    }
+
+    fn id(&self, column: usize) -> Result<Option<Uuid>, Driver> {
+        self.column(column, |found| match found {
+            ColumnData::Guid(value) => *value,
+            _ => None,
+        })
+    }
+
+    /// They lie as text, `,7,12,`.
+    fn names(&self, column: usize) -> Result<Vec<NameId>, Driver> {
+        let names: String = self.get(column)?;
+        let number = |text: &str| {
+            text.parse()
+                .map(NameId)
+                .map_err(|error| Driver::Decode(Box::new(error)))
+        };
+        names
+            .split(',')
+            .filter(|text| !text.is_empty())
+            .map(number)
+            .collect()
+    }
+}
+
+impl value::Driver for Driver {
+    fn unreadable(cause: Cause) -> Driver {
+        Driver::Decode(cause)
+    }
+
+    fn why_unreadable(&self) -> Option<&Cause> {
+        match self {
+            Driver::Decode(cause) => Some(cause),
+            _ => None,
+        }
+    }
+
+    fn no_row() -> Driver {
+        Driver::NoRow
     }
 }
 
@@ -94,11 +164,6 @@ fn kind(found: &ColumnData<'_>) -> &'static str {
     }
 }
 
-/// What can be read out of a column.
-pub(super) trait FromColumn: Sized {
-    fn from_column(found: &ColumnData<'static>) -> Option<Self>;
-}
-
 fn integer(found: &ColumnData<'_>) -> Option<i64> {
     match found {
         ColumnData::U8(value) => value.map(i64::from),
@@ -107,73 +172,6 @@ fn integer(found: &ColumnData<'_>) -> Option<i64> {
         ColumnData::I64(value) => *value,
         ColumnData::Bit(value) => value.map(i64::from),
         _ => None,
-    }
-}
-
-impl FromColumn for i64 {
-    fn from_column(found: &ColumnData<'static>) -> Option<i64> {
-        integer(found)
-    }
-}
-
-impl FromColumn for i32 {
-    fn from_column(found: &ColumnData<'static>) -> Option<i32> {
-        integer(found)?.try_into().ok()
-    }
-}
-
-impl FromColumn for u32 {
-    fn from_column(found: &ColumnData<'static>) -> Option<u32> {
-        integer(found)?.try_into().ok()
-    }
-}
-
-impl FromColumn for i16 {
-    fn from_column(found: &ColumnData<'static>) -> Option<i16> {
-        integer(found)?.try_into().ok()
-    }
-}
-
-impl FromColumn for bool {
-    fn from_column(found: &ColumnData<'static>) -> Option<bool> {
-        integer(found).map(|value| value != 0)
-    }
-}
-
-impl FromColumn for String {
-    fn from_column(found: &ColumnData<'static>) -> Option<String> {
-        match found {
-            ColumnData::String(Some(text)) => Some(text.clone().into_owned()),
-            _ => None,
-        }
-    }
-}
-
-impl FromColumn for Vec<u8> {
-    fn from_column(found: &ColumnData<'static>) -> Option<Vec<u8>> {
-        match found {
-            ColumnData::Binary(Some(bytes)) => Some(bytes.clone().into_owned()),
-            _ => None,
-        }
-    }
-}
-
-impl FromColumn for Uuid {
-    fn from_column(found: &ColumnData<'static>) -> Option<Uuid> {
-        match found {
-            ColumnData::Guid(value) => *value,
-            _ => None,
-        }
-    }
-}
-
-impl<T: FromColumn> FromColumn for Option<T> {
-    fn from_column(found: &ColumnData<'static>) -> Option<Option<T>> {
-        if is_null(found) {
-            Some(None)
-        } else {
-            T::from_column(found).map(Some)
-        }
     }
 }
 
@@ -199,14 +197,14 @@ mod tests {
     fn a_list_is_a_json_array() {
         assert_eq!(list(&[]), "[]");
         assert_eq!(list(&[1, i64::MAX]), "[1,9223372036854775807]");
+        assert_eq!(list_of_pairs(&[(1, 2), (3, 4)]), "[[1,2],[3,4]]");
     }
 
     #[test]
     fn whole_numbers_of_any_size_are_read_and_nothing_is_not_zero() {
-        assert_eq!(i64::from_column(&ColumnData::I16(Some(7))), Some(7));
-        assert_eq!(i16::from_column(&ColumnData::I32(Some(70_000))), None);
-        assert_eq!(i64::from_column(&ColumnData::I64(None)), None);
-        assert_eq!(<Option<i64>>::from_column(&ColumnData::I32(None)), Some(None));
-        assert_eq!(<Option<String>>::from_column(&ColumnData::I32(Some(1))), None);
+        assert_eq!(integer(&ColumnData::I16(Some(7))), Some(7));
+        assert_eq!(integer(&ColumnData::Bit(Some(true))), Some(1));
+        assert_eq!(integer(&ColumnData::I64(None)), None);
+        assert!(is_null(&ColumnData::I32(None)) && !is_null(&ColumnData::I32(Some(0))));
     }
 }

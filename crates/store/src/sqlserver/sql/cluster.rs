@@ -2,6 +2,8 @@
 //! its clock once, when a statement begins: where a statement may have waited for a lock, a lease is taken to end earlier
 //! than it would by the clock after the wait, never later.
 
+use crate::server::{board, orders};
+
 /// A number for the server that answers: another one after a failover to another replica.
 macro_rules! server {
     () => {
@@ -88,18 +90,6 @@ pub(crate) const ACQUIRE: &str = concat!(
  SELECT epoch FROM holdfast.lease WHERE lease_group = 0 AND term = @P4"
 );
 
-/// `@P1` epoch, `@P2` term, `@P3` for how long.
-pub(crate) const RENEW: &str = concat!(
-    "UPDATE holdfast.lease SET renewals = renewals + 1, renewed_at = ",
-    now!(),
-    ", expires_at = ",
-    now!(),
-    " + @P3 OUTPUT inserted.asked_by, inserted.asked_to, ",
-    now!(),
-    " - inserted.asked_at
- WHERE lease_group = 0 AND epoch = @P1 AND term = @P2 AND released = 0"
-);
-
 /// `@P1` epoch, `@P2` term, `@P3` for whom or nothing, `@P4` for how long, `@P5` why.
 pub(crate) const RELEASE: &str = concat!(
     "BEGIN TRANSACTION;
@@ -121,16 +111,25 @@ pub(crate) const RELEASE: &str = concat!(
  COMMIT TRANSACTION"
 );
 
-/// What a node says of itself (a word from the future was spoken before the clock was set back), `@P1` to `@P14`; `@P15` for how long another process that goes by its id counts as
-/// living. One row when it was written.
-pub(crate) const BEAT: &str = concat!(
-    "BEGIN TRANSACTION;
+pub(crate) const BOARD: board::Sql = board::Sql {
+    renew: concat!(
+        "UPDATE holdfast.lease SET renewals = renewals + 1, renewed_at = ",
+        now!(),
+        ", expires_at = ",
+        now!(),
+        " + @P3 OUTPUT inserted.asked_by, inserted.asked_to, ",
+        now!(),
+        " - inserted.asked_at
+ WHERE lease_group = 0 AND epoch = @P1 AND term = @P2 AND released = 0"
+    ),
+    beat: concat!(
+        "BEGIN TRANSACTION;
  DECLARE @now bigint, @there int, @written int;
  SET @written = 0;
  SELECT @there = COUNT(*) FROM holdfast.node WITH (UPDLOCK, HOLDLOCK) WHERE id = @P1;
  SET @now = ",
-    now!(),
-    ";
+        now!(),
+        ";
  IF @there = 0
  BEGIN
      INSERT INTO holdfast.node (id, boot, host, pid, api, version, [schema], fingerprint, environment, promotable,
@@ -148,72 +147,61 @@ pub(crate) const BEAT: &str = concat!(
  END;
  COMMIT TRANSACTION;
  SELECT @written"
-);
-
-pub(crate) const MEMBERS: &str = concat!(
-    "SELECT id, boot, host, pid, api, version, fingerprint, environment, promotable, delay_ms, role, ready, detail, ABS(",
-    now!(),
-    " - seen_at), ",
-    now!(),
-    " - started_at, [schema] FROM holdfast.node ORDER BY id"
-);
-
-pub(crate) const HISTORY: &str = "SELECT TOP (@P1) epoch, node, acquired_at, gap, ended_at, reason
- FROM holdfast.leadership ORDER BY acquired_at DESC, epoch DESC";
-
-/// `@P1` who asks, `@P2` for which node or nothing.
-pub(crate) const ASK: &str = concat!(
-    "UPDATE holdfast.lease SET asked_by = @P1, asked_to = NULLIF(@P2, N''), asked_at = ",
-    now!(),
-    " OUTPUT inserted.epoch
+    ),
+    members: concat!(
+        "SELECT id, boot, host, pid, api, version, fingerprint, environment, promotable, delay_ms, role, ready, detail, ABS(",
+        now!(),
+        " - seen_at), ",
+        now!(),
+        " - started_at, [schema] FROM holdfast.node ORDER BY id"
+    ),
+    history: "SELECT TOP (@P1) epoch, node, acquired_at, gap, ended_at, reason
+ FROM holdfast.leadership ORDER BY acquired_at DESC, epoch DESC",
+    ask: concat!(
+        "UPDATE holdfast.lease SET asked_by = @P1, asked_to = NULLIF(@P2, N''), asked_at = ",
+        now!(),
+        " OUTPUT inserted.epoch
  WHERE lease_group = 0 AND released = 0 AND expires_at > ",
-    now!(),
-    " AND (@P2 = N'' OR node <> @P2)"
-);
+        now!(),
+        " AND (@P2 = N'' OR node <> @P2)"
+    ),
+    approve: "UPDATE holdfast.lease SET approved = @P1 WHERE lease_group = 0",
+};
 
-pub(crate) const APPROVE: &str = "UPDATE holdfast.lease SET approved = @P1 WHERE lease_group = 0";
-
-/// Clears commands away that are older than `@P1`.
-pub(crate) const TIDY_COMMANDS: &str =
-    concat!("DELETE FROM holdfast.command WHERE asked_at < ", now!(), " - @P1");
-
-pub(crate) const GIVE: &str = concat!(
-    "INSERT INTO holdfast.command (id, node, actor, path, body, asked_at) SELECT @P1, @P2, @P3, @P4, @P5, ",
-    now!(),
-    " WHERE NOT EXISTS (SELECT 1 FROM holdfast.command WITH (UPDLOCK, HOLDLOCK) WHERE id = @P1)"
-);
-
-pub(crate) const PROGRESS: &str = "SELECT CAST(CASE WHEN begun_at IS NULL THEN 0 ELSE 1 END AS bit),
- CAST(CASE WHEN epoch IS NULL THEN 0 ELSE 1 END AS bit), status, answer FROM holdfast.command WHERE id = @P1";
-
-pub(crate) const WITHDRAW: &str = concat!(
-    "UPDATE holdfast.command SET begun_at = COALESCE(begun_at, ",
-    now!(),
-    "), ended_at = COALESCE(ended_at, ",
-    now!(),
-    ") OUTPUT inserted.node WHERE id = @P1 AND epoch IS NULL"
-);
-
-/// `@P1` epoch, `@P2` term, `@P3` how many, `@P4` how old at most. The lease row is read under a lock for as long as the
-/// statement takes; what a command writes proves the term by itself.
-pub(crate) const TAKE_UP: &str = concat!(
-    "UPDATE c SET begun_at = ",
-    now!(),
-    ", epoch = @P1 OUTPUT inserted.id, inserted.node, inserted.actor, inserted.path, inserted.body, inserted.asked_at
+pub(crate) const ORDERS: orders::Sql = orders::Sql {
+    tidy: concat!("DELETE FROM holdfast.command WHERE asked_at < ", now!(), " - @P1"),
+    give: concat!(
+        "INSERT INTO holdfast.command (id, node, actor, path, body, asked_at) SELECT @P1, @P2, @P3, @P4, @P5, ",
+        now!(),
+        " WHERE NOT EXISTS (SELECT 1 FROM holdfast.command WITH (UPDLOCK, HOLDLOCK) WHERE id = @P1)"
+    ),
+    progress: "SELECT CAST(CASE WHEN begun_at IS NULL THEN 0 ELSE 1 END AS bit),
+ CAST(CASE WHEN epoch IS NULL THEN 0 ELSE 1 END AS bit), status, answer FROM holdfast.command WHERE id = @P1",
+    withdraw: concat!(
+        "UPDATE holdfast.command SET begun_at = COALESCE(begun_at, ",
+        now!(),
+        "), ended_at = COALESCE(ended_at, ",
+        now!(),
+        ") OUTPUT inserted.node WHERE id = @P1 AND epoch IS NULL"
+    ),
+    // The lease row is read under a lock for as long as the statement takes.
+    take_up: concat!(
+        "UPDATE c SET begun_at = ",
+        now!(),
+        ", epoch = @P1 OUTPUT inserted.id, inserted.node, inserted.actor, inserted.path, inserted.body, inserted.asked_at
  FROM holdfast.command AS c WHERE c.id IN (
      SELECT TOP (@P3) o.id FROM holdfast.command AS o WITH (UPDLOCK, ROWLOCK, READPAST, READCOMMITTEDLOCK)
      WHERE o.begun_at IS NULL AND o.asked_at > ",
-    now!(),
-    " - @P4
+        now!(),
+        " - @P4
        AND EXISTS (SELECT 1 FROM holdfast.lease AS l WITH (REPEATABLEREAD)
            WHERE l.lease_group = 0 AND l.epoch = @P1 AND l.term = @P2 AND l.released = 0)
      ORDER BY o.asked_at)
    AND c.begun_at IS NULL"
-);
-
-/// `@P1` which, `@P2` status, `@P3` answer.
-pub(crate) const ANSWER: &str = concat!(
-    "UPDATE holdfast.command SET ended_at = ",
-    now!(),
-    ", status = @P2, answer = @P3 WHERE id = @P1 AND ended_at IS NULL"
-);
+    ),
+    answer: concat!(
+        "UPDATE holdfast.command SET ended_at = ",
+        now!(),
+        ", status = @P2, answer = @P3 WHERE id = @P1 AND ended_at IS NULL"
+    ),
+};

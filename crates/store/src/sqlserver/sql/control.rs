@@ -1,5 +1,7 @@
 //! What is rare and small: session, server, schema, names, what operators want.
 
+use crate::server::control;
+
 /// Options of every session. Indexes on expressions and filters need the first ones, whoever made them.
 pub(crate) const SESSION: &str = "SET ANSI_NULLS ON; SET ANSI_PADDING ON; SET ANSI_WARNINGS ON; SET ARITHABORT ON;
  SET CONCAT_NULL_YIELDS_NULL ON; SET QUOTED_IDENTIFIER ON; SET NUMERIC_ROUNDABORT OFF; SET IMPLICIT_TRANSACTIONS OFF;
@@ -62,20 +64,10 @@ pub(crate) const SHUT_OUT: &str = "SELECT id, version, [schema] FROM holdfast.no
  WHERE [schema] < @P1 AND id <> @P2 AND role <> N'left'
    AND seen_at > DATEDIFF_BIG(MICROSECOND, '1970-01-01', SYSUTCDATETIME()) - @P3 ORDER BY id";
 
-pub(crate) const LEADER: &str =
-    "SELECT epoch, term, node, acquired_at, released FROM holdfast.lease WHERE lease_group = 0 AND epoch > 0";
-
-pub(crate) const NAMES: &str = "SELECT id, kind, name FROM holdfast.name ORDER BY id";
-
 /// Adds a name, one at a time over all sessions: numbers are given without gaps.
 pub(crate) const ADD_NAME: &str = "INSERT INTO holdfast.name (id, kind, name)
  SELECT COALESCE(MAX(id), 0) + 1, @P1, @P2 FROM holdfast.name WITH (TABLOCKX, HOLDLOCK)
  HAVING NOT EXISTS (SELECT 1 FROM holdfast.name WHERE kind = @P1 AND name = @P2)";
-
-/// Connections of which the newest wish is not that they simply run.
-pub(crate) const DESIRED: &str = "SELECT d.connection FROM holdfast.desired AS d
- WHERE d.desired <> 0 AND d.id = (SELECT MAX(n.id) FROM holdfast.desired AS n WHERE n.connection = d.connection)
- ORDER BY d.connection";
 
 /// Lets others see the term under which this session writes: 4 bytes, most significant first.
 pub(crate) const SHOW_TERM: &str = "DECLARE @term varbinary(128);
@@ -89,3 +81,19 @@ pub(crate) const OLDER_SESSIONS: &str = "SELECT CAST(session_id AS int) FROM sys
 /// Whether the session `@P1` is a writing one of this database.
 pub(crate) const WRITING_SESSION: &str = "SELECT CAST(session_id AS int) FROM sys.dm_exec_sessions
  WHERE session_id = @P1 AND database_id = DB_ID() AND program_name LIKE N'holdfast-writer %'";
+
+pub(crate) const CONTROL: control::Sql = control::Sql {
+    leader: "SELECT epoch, term, node, acquired_at, released FROM holdfast.lease WHERE lease_group = 0 AND epoch > 0",
+    names: "SELECT id, kind, name FROM holdfast.name ORDER BY id",
+    desired: "SELECT d.connection FROM holdfast.desired AS d
+ WHERE d.desired <> 0 AND d.id = (SELECT MAX(n.id) FROM holdfast.desired AS n WHERE n.connection = d.connection)
+ ORDER BY d.connection",
+    set_desired: "BEGIN TRANSACTION;
+ DECLARE @own int;
+ SELECT @own = COUNT(*) FROM holdfast.shard WITH (UPDLOCK, ROWLOCK, REPEATABLEREAD)
+     WHERE shard = 0 AND epoch = @P1 AND term = @P2;
+ IF @own = 1
+     INSERT INTO holdfast.desired (epoch, connection, desired, actor, at) VALUES (@P1, @P3, @P4, @P5, @P6);
+ COMMIT TRANSACTION;
+ SELECT @own",
+};

@@ -1,5 +1,6 @@
 //! Every statement of this backend, as constants: a server keeps one plan for each text. `{s}` stands for the beginning
-//! of the names of a segment's tables; values are `@P1`, `@P2`, ...
+//! of the names of a segment's tables; values are `@P1`, `@P2`, ... What they are stands beside the shared logic that asks
+//! (`crate::server`), where a statement is a field of a theme's.
 //!
 //! A list of numbers is one value, a JSON array. No value is ever NULL: where one may be missing, an empty text stands
 //! for it.

@@ -1,9 +1,6 @@
 //! Segments as tables.
 
-pub(crate) const CATALOG: &str = "SELECT number, first_row, opened_at,
- CAST(CASE WHEN sealed_at IS NULL THEN 0 ELSE 1 END AS bit), CAST(CASE WHEN drained_at IS NULL THEN 0 ELSE 1 END AS bit),
- oldest_reference, CAST(CASE WHEN JSON_VALUE(profile, '$.bare') = N'true' THEN 1 ELSE 0 END AS bit)
- FROM holdfast.segment WHERE opened_at IS NOT NULL AND dropped_at IS NULL ORDER BY number";
+use crate::server::{seal, segment};
 
 /// Something that changes whenever a row of the list does.
 pub(crate) const STAMP: &str = "SELECT number,
@@ -33,16 +30,6 @@ pub(crate) const BYTES_OF_STAND_IN: &str = "SELECT t.name,
 pub(crate) const TABLES_LIKE: &str = "SELECT t.name FROM sys.tables AS t
  JOIN sys.schemas AS s ON s.schema_id = t.schema_id WHERE s.name = N'holdfast' AND t.name LIKE @P1 ORDER BY t.name";
 
-pub(crate) const SPARE: &str = "SELECT TOP (1) number FROM holdfast.segment
- WHERE opened_at IS NULL AND dropped_at IS NULL ORDER BY number";
-
-pub(crate) const MAKE: &str = "INSERT INTO holdfast.segment (number, made_at)
- OUTPUT inserted.number SELECT COALESCE(MAX(number), 0) + 1, @P1 FROM holdfast.segment";
-
-/// Numbers of an empty store start at 1; those of one that was emptied are higher.
-pub(crate) const OPEN_FIRST: &str =
-    "UPDATE holdfast.segment SET first_row = 1, opened_at = @P2 WHERE number = @P1 AND opened_at IS NULL";
-
 /// (table, what the index is called by, columns): what sealing adds.
 pub(crate) const INDEXES: [(&str, &str, &str); 4] = [
     ("outbound", "destination_id", "destination, id"),
@@ -54,26 +41,6 @@ pub(crate) const INDEXES: [(&str, &str, &str); 4] = [
 /// Whether a table has an index: `@P1` `holdfast.<table>`, `@P2` the index. A stand-in makes its name longer.
 pub(crate) const INDEX_THERE: &str =
     "SELECT CAST(COUNT(*) AS int) FROM sys.indexes WHERE object_id = OBJECT_ID(@P1) AND name LIKE @P2 + N'%'";
-
-/// The smallest number that any row refers to. What resolves a dead letter reaches back to it; an outcome is
-/// looked for by its send only.
-pub(crate) const OLDEST_REFERENCE: &str = "SELECT MIN(refers) FROM (
-     SELECT MIN(message) AS refers FROM {s}routed UNION ALL SELECT MIN(message) FROM {s}handled
-     UNION ALL SELECT MIN(message) FROM {s}outbound UNION ALL SELECT MIN(send) FROM {s}outcome
-     UNION ALL SELECT MIN(message) FROM {s}disposition UNION ALL SELECT MIN(message) FROM {s}dead_letter
-     UNION ALL SELECT MIN(message) FROM {s}event UNION ALL SELECT MIN(dead_letter) FROM {s}resolved) AS oldest";
-
-/// `@P1` number, `@P2` when, `@P3` the oldest reference, `@P4` the profile.
-pub(crate) const SEALED: &str =
-    "UPDATE holdfast.segment SET sealed_at = @P2, oldest_reference = @P3, profile = @P4
- WHERE number = @P1 AND sealed_at IS NULL";
-
-pub(crate) const DRAINED: &str =
-    "UPDATE holdfast.segment SET drained_at = @P2 WHERE number = @P1 AND drained_at IS NULL";
-
-/// Whether a term leads: `@P1` epoch, `@P2` term.
-pub(crate) const LEADS: &str = "SELECT lease_group FROM holdfast.lease
- WHERE lease_group = 0 AND epoch = @P1 AND term = @P2 AND released = 0";
 
 /// Sees to it that a term leads until the transaction ends, or undoes all of it with error 50001. The row is read
 /// under a lock, never as a version. `@epoch` and `@term` are declared before.
@@ -147,11 +114,66 @@ pub(crate) const COPIES: [&str; 11] = [
    AND (UNICODE(o.entry) < 97 OR o.message NOT IN (SELECT b.id FROM #bare AS b))",
 ];
 
-/// Whether segment `@P1`, if it is known, takes rows.
-pub(crate) const TAKES_ROWS: &str =
-    "SELECT CAST(CASE WHEN sealed_at IS NULL AND dropped_at IS NULL THEN 1 ELSE 0 END AS bit)
- FROM holdfast.segment WHERE number = @P1 AND opened_at IS NOT NULL";
+pub(crate) const SEGMENTS: segment::Sql = segment::Sql {
+    catalog: "SELECT number, first_row, opened_at,
+ CAST(CASE WHEN sealed_at IS NULL THEN 0 ELSE 1 END AS bit), CAST(CASE WHEN drained_at IS NULL THEN 0 ELSE 1 END AS bit),
+ oldest_reference, CAST(CASE WHEN JSON_VALUE(profile, '$.bare') = N'true' THEN 1 ELSE 0 END AS bit)
+ FROM holdfast.segment WHERE opened_at IS NOT NULL AND dropped_at IS NULL ORDER BY number",
+    spare: "SELECT TOP (1) number FROM holdfast.segment
+ WHERE opened_at IS NULL AND dropped_at IS NULL ORDER BY number",
+    make: "INSERT INTO holdfast.segment (number, made_at)
+ OUTPUT inserted.number SELECT COALESCE(MAX(number), 0) + 1, @P1 FROM holdfast.segment",
+    open_segment: "BEGIN TRANSACTION;
+ DECLARE @own int, @opened int;
+ SET @opened = 0;
+ SELECT @own = COUNT(*) FROM holdfast.shard WITH (UPDLOCK, ROWLOCK, REPEATABLEREAD)
+     WHERE shard = 0 AND epoch = @P1 AND term = @P2 AND session = @P3;
+ IF @own = 1
+ BEGIN
+     UPDATE holdfast.segment SET first_row = @P5, opened_at = @P6 WHERE number = @P4 AND opened_at IS NULL;
+     SET @opened = @@ROWCOUNT;
+ END;
+ COMMIT TRANSACTION;
+ SELECT @opened",
+    open_first: "UPDATE holdfast.segment SET first_row = 1, opened_at = @P2 WHERE number = @P1 AND opened_at IS NULL",
+    takes_rows: "SELECT CAST(CASE WHEN sealed_at IS NULL AND dropped_at IS NULL THEN 1 ELSE 0 END AS bit)
+ FROM holdfast.segment WHERE number = @P1 AND opened_at IS NOT NULL",
+    has_row: "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM {s}{table} WHERE id = @P1) THEN 1 ELSE 0 END AS bit)",
+};
 
-/// Whether the row `@P1` of a table is there.
-pub(crate) const HAS_ROW: &str =
-    "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM {s}{table} WHERE id = @P1) THEN 1 ELSE 0 END AS bit)";
+pub(crate) const SEALING: seal::Sql = seal::Sql {
+    fill_keys: &[
+        "TRUNCATE TABLE {s}key",
+        // What messages are found by, in the order of the table's index. A key begins with a small letter; nothing else does.
+        "INSERT INTO {s}key (entry, message)
+ SELECT f.entry, f.message FROM (
+     SELECT CAST(e.value AS nvarchar(170)) COLLATE Latin1_General_BIN2 AS entry, m.id AS message
+     FROM {s}message AS m CROSS APPLY STRING_SPLIT(m.keys, NCHAR(127)) AS e WHERE m.keys IS NOT NULL
+     UNION ALL
+     SELECT CAST(N'#' + LEFT(m.control_id, 150) AS nvarchar(170)) COLLATE Latin1_General_BIN2, m.id
+     FROM {s}message AS m WHERE m.control_id IS NOT NULL
+     UNION ALL
+     SELECT CAST(N'@' + CAST(m.inbound AS nvarchar(11)) + N'|' + LEFT(COALESCE(m.kind, N''), 150) AS nvarchar(170))
+         COLLATE Latin1_General_BIN2, m.id
+     FROM {s}message AS m) AS f
+ ORDER BY f.entry, f.message",
+    ],
+    oldest_reference: "SELECT MIN(refers) FROM (
+     SELECT MIN(message) AS refers FROM {s}routed UNION ALL SELECT MIN(message) FROM {s}handled
+     UNION ALL SELECT MIN(message) FROM {s}outbound UNION ALL SELECT MIN(send) FROM {s}outcome
+     UNION ALL SELECT MIN(message) FROM {s}disposition UNION ALL SELECT MIN(message) FROM {s}dead_letter
+     UNION ALL SELECT MIN(message) FROM {s}event UNION ALL SELECT MIN(dead_letter) FROM {s}resolved) AS oldest",
+    ends: "SELECT COALESCE(MIN(id), 0), COALESCE(MAX(id), 0) FROM {s}message",
+    // Types that differ by spaces at their ends only are counted apart.
+    shares: "SELECT (id - @P1) / @P2, inbound, MIN(COALESCE(kind, N'')), COUNT_BIG(*), MIN(id),
+     MIN(received_at), MAX(received_at)
+ FROM {s}message GROUP BY (id - @P1) / @P2, inbound, COALESCE(kind, N''), DATALENGTH(kind)",
+    by_destinations: "SELECT destination, COUNT_BIG(*) FROM {s}outbound GROUP BY destination",
+    by_dispositions: "SELECT disposition, COUNT_BIG(*) FROM {s}disposition GROUP BY disposition",
+    is_bare: "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM {s}message WHERE enc <> 2)
+     OR EXISTS (SELECT 1 FROM {s}outbound WHERE (body IS NOT NULL AND enc <> 2) OR partition_key IS NOT NULL)
+     OR EXISTS (SELECT 1 FROM {s}outcome WHERE reply IS NOT NULL AND enc <> 2) THEN 0 ELSE 1 END AS bit)",
+    sealed: "UPDATE holdfast.segment SET sealed_at = @P2, oldest_reference = @P3, profile = @P4
+ WHERE number = @P1 AND sealed_at IS NULL",
+    drained: "UPDATE holdfast.segment SET drained_at = @P2 WHERE number = @P1 AND drained_at IS NULL",
+};

@@ -1,5 +1,7 @@
 //! What a handoff executes.
 
+use crate::server::lease;
+
 /// The claim of a grouped commit, before its inserts. `@P1` epoch, `@P2` term, `@P3` session, `@P4` when. The row is
 /// read under a lock that lasts until the commit, never as a version; one that somebody else has locked is passed by.
 pub(crate) const APPEND_BEGIN: &str = "BEGIN TRANSACTION;
@@ -67,14 +69,6 @@ pub(crate) const APPENDS: [&str; 7] = [
  FROM OPENJSON(?) WITH (message bigint '$[0]', id bigint '$[1]');",
 ];
 
-/// `@P1` epoch, `@P2` term, `@P3` session: the session becomes the only one that may write. Waits for the one before.
-pub(crate) const CLAIM: &str = "UPDATE holdfast.shard SET session = @P3 OUTPUT inserted.shard
- WHERE shard = 0 AND epoch = @P1 AND term = @P2";
-
-/// Whether the row still bears this session; waits for whoever has it locked.
-pub(crate) const HOLDS: &str = "SELECT shard FROM holdfast.shard WITH (UPDLOCK, ROWLOCK, REPEATABLEREAD)
- WHERE shard = 0 AND epoch = @P1 AND term = @P2 AND session = @P3";
-
 /// `CLAIM`, and, in the same transaction and after it, whether the row `@P4` of a table is there.
 pub(crate) const TAKE_AND_PROBE: &str = "BEGIN TRANSACTION;
  DECLARE @own int;
@@ -85,26 +79,11 @@ pub(crate) const TAKE_AND_PROBE: &str = "BEGIN TRANSACTION;
  COMMIT TRANSACTION;
  SELECT @own, @found";
 
-/// Opens a segment that was made ahead: `@P4` its number, `@P5` its first row, `@P6` when.
-pub(crate) const OPEN_SEGMENT: &str = "BEGIN TRANSACTION;
- DECLARE @own int, @opened int;
- SET @opened = 0;
- SELECT @own = COUNT(*) FROM holdfast.shard WITH (UPDLOCK, ROWLOCK, REPEATABLEREAD)
-     WHERE shard = 0 AND epoch = @P1 AND term = @P2 AND session = @P3;
- IF @own = 1
- BEGIN
-     UPDATE holdfast.segment SET first_row = @P5, opened_at = @P6 WHERE number = @P4 AND opened_at IS NULL;
-     SET @opened = @@ROWCOUNT;
- END;
- COMMIT TRANSACTION;
- SELECT @opened";
-
-/// Appends what an operator wants: `@P1` epoch, `@P2` term, `@P3` connection, `@P4` what, `@P5` who, `@P6` when.
-pub(crate) const SET_DESIRED: &str = "BEGIN TRANSACTION;
- DECLARE @own int;
- SELECT @own = COUNT(*) FROM holdfast.shard WITH (UPDLOCK, ROWLOCK, REPEATABLEREAD)
-     WHERE shard = 0 AND epoch = @P1 AND term = @P2;
- IF @own = 1
-     INSERT INTO holdfast.desired (epoch, connection, desired, actor, at) VALUES (@P1, @P3, @P4, @P5, @P6);
- COMMIT TRANSACTION;
- SELECT @own";
+pub(crate) const LEASE: lease::Sql = lease::Sql {
+    claim: "UPDATE holdfast.shard SET session = @P3 OUTPUT inserted.shard
+ WHERE shard = 0 AND epoch = @P1 AND term = @P2",
+    holds: "SELECT shard FROM holdfast.shard WITH (UPDLOCK, ROWLOCK, REPEATABLEREAD)
+ WHERE shard = 0 AND epoch = @P1 AND term = @P2 AND session = @P3",
+    leads: "SELECT lease_group FROM holdfast.lease
+ WHERE lease_group = 0 AND epoch = @P1 AND term = @P2 AND released = 0",
+};

@@ -1,6 +1,6 @@
-//! The statements of the backend as they stand in its source: each constant of `src/sqlserver/sql`, put together as the
-//! compiler would, and each migration. A constant that cannot be put together here fails the test that asks for it, so
-//! that none is left out unseen.
+//! The statements of the backend as they stand in its source: each constant of `src/sqlserver/sql`, and each field of one
+//! that is a struct, put together as the compiler would, and each migration. A constant that cannot be put together here
+//! fails the test that asks for it, so that none is left out unseen.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -78,15 +78,48 @@ fn constants_of(text: &str) -> Result<Vec<(String, Texts)>, String> {
                     at + position(&tokens[at..], &Token::Mark('=')).ok_or("a constant without a value")?;
                 let end = value
                     + position(&tokens[value..], &Token::Mark(';')).ok_or("a constant without an end")?;
-                let texts = evaluate(&tokens[value + 1..end], &macros, &found)
-                    .map_err(|fault| format!("{name} cannot be put together: {fault}"))?;
-                if !texts.is_empty() {
-                    found.push((name.clone(), texts));
+                for (name, tokens) in named(name, &tokens[value + 1..end])? {
+                    let texts = evaluate(tokens, &macros, &found)
+                        .map_err(|fault| format!("{name} cannot be put together: {fault}"))?;
+                    if !texts.is_empty() {
+                        found.push((name, texts));
+                    }
                 }
                 at = end;
             }
             _ => {}
         }
+        at += 1;
+    }
+    Ok(found)
+}
+
+/// A constant's name and value, or, where it is a struct, those of its fields, each called as a constant would be.
+fn named<'t>(name: &str, value: &'t [Token]) -> Result<Vec<(String, &'t [Token])>, String> {
+    let path = |token: &Token| matches!(token, Token::Word(_) | Token::Mark(':'));
+    let open = value.iter().take_while(|token| path(token)).count();
+    if open == 0 || value.get(open) != Some(&Token::Mark('{')) {
+        return Ok(vec![(name.to_owned(), value)]);
+    }
+    let end = closing(value, open)?;
+    let mut found = Vec::new();
+    let mut at = open + 1;
+    while at < end {
+        let (Some(Token::Word(field)), Some(Token::Mark(':'))) = (value.get(at), value.get(at + 1)) else {
+            return Err(format!("{name} has a field without a name or a value"));
+        };
+        let begin = at + 2;
+        let mut depth = 0_i32;
+        at = begin;
+        while at < end && (depth > 0 || value[at] != Token::Mark(',')) {
+            match value[at] {
+                Token::Mark('(' | '[' | '{') => depth += 1,
+                Token::Mark(')' | ']' | '}') => depth -= 1,
+                _ => {}
+            }
+            at += 1;
+        }
+        found.push((field.to_uppercase(), &value[begin..at]));
         at += 1;
     }
     Ok(found)
@@ -243,6 +276,11 @@ fn constants_are_put_together_as_the_compiler_does() {
         const FIVE: usize = 4;
         const SIX: &str = concat!("a \
             b");
+        const SEVEN: of::Sql = of::Sql {
+            // A comment, and a comma.
+            eight: concat!("SELECT ", now!(), ", 1"),
+            nine: &["D", "E"],
+        };
     "#;
     let found: BTreeMap<_, _> = constants_of(source).unwrap().into_iter().collect();
     let texts = |name: &str| found.get(name).cloned().unwrap_or_default();
@@ -251,12 +289,16 @@ fn constants_are_put_together_as_the_compiler_does() {
     assert_eq!(texts("THREE"), ["A \"b\"", "CCLOCK()"]);
     assert_eq!(texts("FOUR"), ["x", "y"]);
     assert_eq!(texts("SIX"), ["a b"]);
-    assert_eq!(found.len(), 5);
+    assert_eq!(texts("EIGHT"), ["SELECT CLOCK(), 1"]);
+    assert_eq!(texts("NINE"), ["D", "E"]);
+    assert_eq!(found.len(), 7);
     for wrong in [
         "const A: &str = unknown!();",
         "const A: &str = OTHER;",
         "const A: &str = \"a\" + \"b\";",
         "const A: &str = \"a",
+        "const A: Sql = Sql { b: c() };",
+        "const A: Sql = Sql { ..B };",
     ] {
         assert!(constants_of(wrong).is_err(), "{wrong}");
     }
