@@ -13,10 +13,10 @@ pub(crate) fn install(level: &str, format: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::builder()
         .parse(level)
         .map_err(|error| anyhow::anyhow!("log.level `{level}` is not a level or filter: {error}"))?;
-    // The driver repeats on every connection what the store says once.
+    // The driver repeats on every connection what the store says once, and a server's words may hold values of a message.
     let filter = match level.contains("tiberius") {
         true => filter,
-        false => filter.add_directive("tiberius=error".parse()?),
+        false => filter.add_directive("tiberius=off".parse()?),
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

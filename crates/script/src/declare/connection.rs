@@ -311,13 +311,14 @@ fn broken(arguments: &Arguments) -> connector::Call {
     }
 }
 
+/// Names stand in the database, in addresses and in metrics.
+pub(crate) fn is_legal_name(name: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    (1..=64).contains(&name.len()) && name.chars().all(legal)
+}
+
 fn check_name(name: &str, prefix: &str, span: model::problem::Span, registry: &mut Registry) {
-    let legal = !name.is_empty()
-        && name.len() <= 64
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
-    if !legal {
+    if !is_legal_name(name) {
         let message = "a connection's name has 1 to 64 letters, digits, `_`, `-` or `.`";
         registry
             .problems

@@ -149,6 +149,11 @@ fn declare_function<'v>(
             .problems
             .push(model::problem::Problem::error("wrong-parameters", message).at(span.clone()));
     }
+    if role != Role::Test && !crate::declare::connection::is_legal_name(&name) {
+        let message = format!("a {word}'s name has 1 to 64 letters, digits, `_`, `-` or `.`");
+        let problem = model::problem::Problem::error("bad-name", message);
+        registry.problems.push(problem.at(span.clone()));
+    }
     registry.function(Function {
         name,
         role,

@@ -135,6 +135,13 @@ fn every_option_of_a_connection_is_checked() {
         &["4:10: error[bad-name]: a connection's name has 1 to 64 letters, digits, `_`, `-` or `.`"],
     );
     check(
+        "handler(lambda msg: None, \"change \")",
+        &[
+            "4:1: error[bad-name]: a handler's name has 1 to 64 letters, digits, `_`, `-` or `.`",
+            "4:1: warning[unused-handler]: no router names the handler `change `",
+        ],
+    );
+    check(
         "outbound(\"OB_A\", file(directory = \"d\"), reply_to = \"IB_X\")",
         &[
             "4:52: error[bad-reply]: replies go to an inbound with the connector `loopback()`; `IB_X` has `timer` [declare `inbound(\"IB_X\", loopback(), router = \"...\")`]",

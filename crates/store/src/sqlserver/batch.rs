@@ -205,7 +205,7 @@ fn add_messages<'b>(batch: &'b Batch<'_>, values: &mut Vec<Value<'b>>, stand_in:
             .text(of.kind[row])
             .text(of.source[row])
             .maybe(of.parent[row])
-            .text(of.keys[row])
+            .text(of.keys[row].map(text::keys).as_deref())
             .number(of.enc[row])
             .place(&mut bodies, Some(of.body[row]))
             .end();

@@ -33,15 +33,16 @@ impl Cluster for Link {
     const BOARD: Sql = sql::BOARD;
     const ORDERS: orders::Sql = sql::ORDERS;
 
-    /// About a lease that there is not: a stand-in takes a second to read a statement that is new to a connection, and a
+    /// About leases that there are not: a stand-in takes a second to read a statement that is new to a connection, and a
     /// lease's attempt is shorter. Being late here only makes a lease shorter.
     fn rehearse(&mut self) {
         const REHEARSAL: Duration = Duration::from_secs(10);
         if !self.stand_in {
             return;
         }
-        let nobody = Uuid::nil();
-        let acquiring = values![-1, nobody, -1_i64, nobody, "", "", 0_i64, 0_i64, 0, nobody];
+        // The nil term is that of a lease which nobody holds.
+        let (nobody, other) = (Uuid::new_v4(), Uuid::new_v4());
+        let acquiring = values![-1, nobody, -1_i64, other, "", "", 0_i64, 0_i64, 0_i64, nobody];
         self.within(REHEARSAL, |link| {
             let _ = link.rows(sql::LOOK, &values![0_i64, 0_i64]);
             let _ = link.rows(sql::BOARD.renew, &values![-1, nobody, 0_i64]);

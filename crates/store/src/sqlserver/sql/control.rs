@@ -67,7 +67,7 @@ pub(crate) const SHUT_OUT: &str = "SELECT id, version, [schema] FROM holdfast.no
 /// Adds a name, one at a time over all sessions: numbers are given without gaps.
 pub(crate) const ADD_NAME: &str = "INSERT INTO holdfast.name (id, kind, name)
  SELECT COALESCE(MAX(id), 0) + 1, @P1, @P2 FROM holdfast.name WITH (TABLOCKX, HOLDLOCK)
- HAVING NOT EXISTS (SELECT 1 FROM holdfast.name WHERE kind = @P1 AND name = @P2)";
+ HAVING NOT EXISTS (SELECT 1 FROM holdfast.name WITH (TABLOCKX, HOLDLOCK) WHERE kind = @P1 AND name = @P2)";
 
 /// Lets others see the term under which this session writes: 4 bytes, most significant first.
 pub(crate) const SHOW_TERM: &str = "DECLARE @term varbinary(128);

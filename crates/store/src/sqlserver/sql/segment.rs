@@ -145,15 +145,18 @@ pub(crate) const SEALING: seal::Sql = seal::Sql {
     fill_keys: &[
         "TRUNCATE TABLE {s}key",
         // What messages are found by, in the order of the table's index. A key begins with a small letter; nothing else does.
+        // What is cut off at 150 units is not cut through a character of two.
         "INSERT INTO {s}key (entry, message)
  SELECT f.entry, f.message FROM (
      SELECT CAST(e.value AS nvarchar(170)) COLLATE Latin1_General_BIN2 AS entry, m.id AS message
      FROM {s}message AS m CROSS APPLY STRING_SPLIT(m.keys, NCHAR(127)) AS e WHERE m.keys IS NOT NULL
      UNION ALL
-     SELECT CAST(N'#' + LEFT(m.control_id, 150) AS nvarchar(170)) COLLATE Latin1_General_BIN2, m.id
+     SELECT CAST(N'#' + LEFT(m.control_id, 150 - CASE WHEN UNICODE(SUBSTRING(m.control_id, 150, 1)) BETWEEN 55296 AND 56319
+         THEN 1 ELSE 0 END) AS nvarchar(170)) COLLATE Latin1_General_BIN2, m.id
      FROM {s}message AS m WHERE m.control_id IS NOT NULL
      UNION ALL
-     SELECT CAST(N'@' + CAST(m.inbound AS nvarchar(11)) + N'|' + LEFT(COALESCE(m.kind, N''), 150) AS nvarchar(170))
+     SELECT CAST(N'@' + CAST(m.inbound AS nvarchar(11)) + N'|' + LEFT(COALESCE(m.kind, N''), 150 - CASE WHEN UNICODE(SUBSTRING(m.kind, 150, 1)) BETWEEN 55296 AND 56319
+         THEN 1 ELSE 0 END) AS nvarchar(170))
          COLLATE Latin1_General_BIN2, m.id
      FROM {s}message AS m) AS f
  ORDER BY f.entry, f.message",
