@@ -22,6 +22,13 @@ impl Reading for Link {
         works: "SELECT id, inbound, received_at, enc, body FROM {s}message WHERE id = ANY ($1)",
         line: "SELECT id, inbound, received_at, control_id, kind, source, parent, octet_length(body), enc, body
                    FROM {s}message WHERE id = $1",
+        // The range stands twice, or the second table would be read from its beginning.
+        unended: "SELECT id FROM {s}message AS m WHERE id > $1 AND id <= $2
+               AND NOT EXISTS (SELECT FROM {s}disposition
+                               WHERE message = m.id AND message > $1 AND message <= $2 AND disposition > 1)
+             ORDER BY id LIMIT $3",
+        reopened: "SELECT DISTINCT message FROM {s}disposition
+             WHERE disposition <= 1 AND message > $1 AND message <= $2 ORDER BY message",
         dispositions_between: "SELECT message, disposition FROM {s}disposition WHERE message >= $1 AND message <= $2 ORDER BY message, id",
         standings: "SELECT DISTINCT ON (message) message, id, disposition FROM {s}disposition
                    WHERE message = ANY ($1) ORDER BY message, id DESC",

@@ -1,10 +1,10 @@
 //! Open work by anti-join: messages that are not disposed of, with all that is known of them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use model::{Disposition, MessageId, NameId, RowId, SendId};
 
-use super::source::{Arrival, Ended, Handled, Routed, Sent, Source};
+use super::source::{Arrival, Ended, Handled, Owner, Routed, Sent, Source};
 use super::view::View;
 use crate::Error;
 use crate::views::{KnownSend, MessageFilter, OpenMessage};
@@ -14,6 +14,13 @@ const REHEARSED: usize = 3;
 
 /// A message with its newest disposition; `None` = no row says anything yet.
 pub(crate) type Stood = (i64, Option<Disposition>);
+
+/// Messages `after < id <= until`.
+#[derive(Clone, Copy)]
+struct Reach {
+    after: i64,
+    until: i64,
+}
 
 impl<S: Source> View<S> {
     /// Open messages with `id > after`, in order, at most `limit`.
@@ -73,13 +80,40 @@ impl<S: Source> View<S> {
             return Ok(());
         }
         let chunk = limit.clamp(1_000, 20_000);
+        let end = upto.min(self.source.catalog().end(index).saturating_sub(1));
         let mut after = after;
-        while found.len() < limit {
-            let stood = self.stood(index, after, upto, chunk)?;
-            let Some(&(last, _)) = stood.last() else { break };
-            found.extend(stood.into_iter().filter(is_open).map(|(id, _)| id));
-            after = last;
+        while found.len() < limit && after < end {
+            let ids = self.source.unended(index, after, end, chunk)?;
+            let until = if ids.len() < chunk {
+                end
+            } else {
+                ids[ids.len() - 1]
+            };
+            self.sift(index, ids, Reach { after, until }, found)?;
+            after = until;
         }
+        Ok(())
+    }
+
+    /// Adds those of one segment's messages that are open: `unended` by its own rows, or opened again by some row.
+    fn sift(
+        &mut self,
+        index: usize,
+        unended: Vec<i64>,
+        reach: Reach,
+        found: &mut Vec<i64>,
+    ) -> Result<(), Error> {
+        let mut reopened = BTreeSet::new();
+        for source in self.source.catalog().reach_from(index, reach.until) {
+            reopened.extend(self.source.reopened(source, reach.after, reach.until)?);
+        }
+        let reopened: Vec<i64> = reopened.into_iter().collect();
+        let reopened = self.source.existing(index, Owner::Message, &reopened)?;
+        let ids: BTreeSet<i64> = unended.into_iter().chain(reopened).collect();
+        let ids: Vec<i64> = ids.into_iter().collect();
+        let standings = self.standings_of(&ids)?;
+        let is_open = |id: &i64| standings.get(id).is_none_or(|of| !of.disposition.is_final());
+        found.extend(ids.into_iter().filter(is_open));
         Ok(())
     }
 

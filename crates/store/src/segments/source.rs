@@ -142,6 +142,10 @@ pub(crate) trait Source {
     /// One message's line (its standing not filled in) and its bytes, unless they were removed.
     fn line(&mut self, index: usize, message: i64) -> Result<Option<(Summary, Option<Body>)>, Error>;
 
+    /// Messages of this segment, `after < id <= upto`, that no row of it says have ended; ascending, at most `limit`.
+    fn unended(&mut self, index: usize, after: i64, upto: i64, limit: usize) -> Result<Vec<i64>, Error>;
+    /// Messages `after < id <= upto` that a row here says are on the way, perhaps again; ascending, without repeats.
+    fn reopened(&mut self, index: usize, after: i64, upto: i64) -> Result<Vec<i64>, Error>;
     /// Every disposition of the messages `low..=high`, by message, then by age.
     fn dispositions_between(
         &mut self,

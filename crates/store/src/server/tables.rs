@@ -26,6 +26,8 @@ pub(crate) struct Sql {
     pub(crate) works: &'static str,
     /// As `lines`, with all of the body.
     pub(crate) line: &'static str,
+    pub(crate) unended: &'static str,
+    pub(crate) reopened: &'static str,
     pub(crate) dispositions_between: &'static str,
     pub(crate) standings: &'static str,
     pub(crate) story: &'static str,
@@ -189,6 +191,15 @@ impl<L: Reading> Source for Tables<'_, L> {
             Ok((summary(row)?, body))
         })?;
         Ok(lines.into_iter().next())
+    }
+
+    fn unended(&mut self, index: usize, after: i64, upto: i64, limit: usize) -> Result<Vec<i64>, Error> {
+        let values = values![after, upto, limit as i64];
+        self.rows(index, L::TABLES.unended, &values, |row| row.get(0))
+    }
+
+    fn reopened(&mut self, index: usize, after: i64, upto: i64) -> Result<Vec<i64>, Error> {
+        self.rows(index, L::TABLES.reopened, &values![after, upto], |row| row.get(0))
     }
 
     fn dispositions_between(

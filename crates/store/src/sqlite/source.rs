@@ -177,6 +177,27 @@ impl Source for Files {
         )
     }
 
+    fn unended(&mut self, index: usize, after: i64, upto: i64, limit: usize) -> Result<Vec<i64>, Error> {
+        self.rows(
+            index,
+            "SELECT id FROM message AS m WHERE id > ?1 AND id <= ?2
+               AND NOT EXISTS (SELECT 1 FROM disposition WHERE message = m.id AND disposition > 1)
+             ORDER BY id LIMIT ?3",
+            &[&after, &upto, &(limit as i64)],
+            |row| row.get(0),
+        )
+    }
+
+    fn reopened(&mut self, index: usize, after: i64, upto: i64) -> Result<Vec<i64>, Error> {
+        self.rows(
+            index,
+            "SELECT DISTINCT message FROM disposition
+             WHERE disposition <= 1 AND message > ?1 AND message <= ?2 ORDER BY message",
+            &[&after, &upto],
+            |row| row.get(0),
+        )
+    }
+
     fn dispositions_between(
         &mut self,
         index: usize,

@@ -64,7 +64,13 @@ mod tests {
 
     #[test]
     fn a_text_is_json_that_reads_back_as_it_was() {
-        for text in ["", "a\"b\\c", "tab\tand \u{1} and \u{0}", "a\u{1f}b", "ü 𝄞 \u{7f}"] {
+        for text in [
+            "",
+            "a\"b\\c",
+            "tab\tand \u{1} and \u{0}",
+            "a\u{1f}b",
+            "ü 𝄞 \u{7f}",
+        ] {
             let read: String = serde_json::from_str(&json(text, false)).unwrap();
             assert_eq!(read, text);
             assert!(!json(text, true).contains('\\'), "{text}");

@@ -24,6 +24,13 @@ pub(crate) const TABLES: tables::Sql = tables::Sql {
  FROM OPENJSON(@P1) WITH (n bigint '$') AS a JOIN {s}message AS m ON m.id = a.n OPTION (LOOP JOIN, FORCE ORDER)",
     line: "SELECT id, inbound, received_at, control_id, kind, source, parent,
  CAST(DATALENGTH(body) AS bigint), enc, body FROM {s}message WHERE id = @P1",
+    // The range stands twice, or the second table would be read from its beginning.
+    unended: "SELECT TOP (@P3) m.id FROM {s}message AS m WHERE m.id > @P1 AND m.id <= @P2
+   AND NOT EXISTS (SELECT 1 FROM {s}disposition AS d
+                   WHERE d.message = m.id AND d.message > @P1 AND d.message <= @P2 AND d.disposition > 1)
+ ORDER BY m.id OPTION (MERGE JOIN)",
+    reopened: "SELECT DISTINCT message FROM {s}disposition
+ WHERE disposition <= 1 AND message > @P1 AND message <= @P2 ORDER BY message",
     dispositions_between: "SELECT message, disposition FROM {s}disposition WHERE message >= @P1 AND message <= @P2 ORDER BY message, id",
     standings: "SELECT d.message, d.id, d.disposition
  FROM OPENJSON(@P1) WITH (n bigint '$') AS a CROSS APPLY (
