@@ -113,7 +113,7 @@ pub(crate) trait Connection: Sized + Send + 'static {
     fn rows(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Self::Row>, DriverOf<Self>>;
     /// Statements without values or answers.
     fn script(&mut self, sql: impl Into<String>) -> Result<(), DriverOf<Self>>;
-    /// Runs `work` in a transaction; whatever fails in it undoes all of it.
+    /// Runs `work` in a transaction; whatever fails in it undoes all of it. One inside another is part of that one.
     fn transaction<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error>;
 
     /// The first row of a statement.
