@@ -90,6 +90,8 @@ pub struct Link {
     pub(super) backend: i32,
     /// When it answered last, or failed to.
     used: Instant,
+    /// A transaction is open.
+    in_transaction: bool,
     /// Whether the server shows its log's timeline, as far as is known.
     pub(super) timelines: bool,
     /// Made with the first commit.
@@ -150,6 +152,7 @@ impl Link {
             patience: connecting,
             backend: 0,
             used: Instant::now(),
+            in_transaction: false,
             timelines: true,
             warnings: None,
         };
@@ -260,7 +263,10 @@ impl Link {
     ) -> Result<T, Error> {
         let doing = database("beginning or ending a transaction");
         self.script("BEGIN").map_err(&doing)?;
-        match work(self) {
+        self.in_transaction = true;
+        let done = work(self);
+        self.in_transaction = false;
+        match done {
             Ok(value) => {
                 around(&mut || self.script("COMMIT")).map_err(&doing)?;
                 Ok(value)
@@ -361,6 +367,10 @@ impl Connection for Link {
     }
 
     fn transaction<T>(&mut self, work: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
+        if self.in_transaction {
+            // The server knows no transactions inside others: a COMMIT here would end the one around.
+            return work(self);
+        }
         self.transaction_ending(work, |commit| commit())
     }
 }

@@ -3,7 +3,6 @@
 use sqlx_postgres::PgRow;
 
 use super::link::{Link, arguments};
-use super::migrate::LOCK;
 use crate::Error;
 use crate::segments::retention::SegmentInfo;
 use crate::server::Connection;
@@ -35,8 +34,10 @@ impl Segments for Link {
     const OWN_KINDS: &'static [&'static str] = &[KEY];
 
     fn lock_tables(&mut self) -> Result<(), Error> {
+        // The number is this program's own.
+        let lock = "SET LOCAL lock_timeout = '60s'; SELECT pg_advisory_xact_lock(5207331104129)";
         let doing = "waiting for the turn to change tables";
-        self.script(LOCK).map_err(database(doing))
+        self.script(lock).map_err(database(doing))
     }
 
     fn stamp(&mut self) -> Result<String, Error> {

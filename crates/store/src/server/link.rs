@@ -4,21 +4,19 @@
 
 use std::time::Duration;
 
-use model::Timestamp;
-
 use super::batch::Batch;
 use super::board::Cluster;
 use super::control::Control;
 use super::integrity::Checking;
 use super::lead::Lead;
 use super::lease::Lease;
+use super::migrate::Migrations;
 use super::retention::Retention;
 use super::seal::Sealing;
 use super::segment::Segments;
 use super::tables::Reading;
 use super::value::{Driver, Row, Value, database};
 use crate::Error;
-use crate::migration::Schema;
 
 /// What a session is for; decides its settings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,7 +113,7 @@ pub(crate) trait Connection: Sized + Send + 'static {
     fn rows(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Self::Row>, DriverOf<Self>>;
     /// Statements without values or answers.
     fn script(&mut self, sql: impl Into<String>) -> Result<(), DriverOf<Self>>;
-    /// Runs `work` in a transaction; whatever fails in it undoes all of it.
+    /// Runs `work` in a transaction; whatever fails in it undoes all of it. One inside another is part of that one.
     fn transaction<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error>;
 
     /// The first row of a statement.
@@ -183,18 +181,6 @@ pub(crate) trait Append: Connection {
     ) -> Result<bool, Trouble>;
     /// [`claim`](Lease::claim), and a look for a row of the open segment: its table, number and the segment's.
     fn take_and_probe(&mut self, lead: &Lead, place: Option<(&str, i64, u32)>) -> Result<Probe, Error>;
-}
-
-/// The schema and its versions.
-pub(crate) trait Migrations: Connection {
-    /// Makes or completes the schema.
-    fn migrate(&mut self, place: &str, node: &str, now: Timestamp) -> Result<(), Error>;
-    /// Whether this program works with the schema as it is now.
-    fn check_schema(&mut self, place: &str) -> Result<(), Error>;
-    /// How far the schema is.
-    fn schema(&mut self) -> Result<Schema, Error>;
-    /// The newest version of the schema that this program knows.
-    fn newest_schema() -> i64;
 }
 
 /// All that the shared parts ask of a server.

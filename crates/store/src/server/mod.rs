@@ -20,6 +20,7 @@ pub(crate) mod keeper;
 pub(crate) mod lead;
 pub(crate) mod lease;
 pub(crate) mod link;
+pub(crate) mod migrate;
 pub(crate) mod open;
 pub(crate) mod orders;
 pub(crate) mod readers;
@@ -36,6 +37,6 @@ pub(crate) mod writer;
 
 pub(crate) use board::ServerBoard;
 pub(crate) use lead::{Lead, check_epoch, not_leading};
-pub(crate) use link::{Append, Connection, Migrations, Probe, Purpose, Trouble, session_name};
+pub(crate) use link::{Append, Connection, Probe, Purpose, Trouble, session_name};
 pub(crate) use open::Settings;
 pub(crate) use store::ServerStore;

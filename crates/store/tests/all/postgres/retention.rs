@@ -206,6 +206,48 @@ fn a_segment_that_somebody_reads_is_left_and_nobody_queues_behind_it() {
     });
 }
 
+#[test]
+fn a_term_that_ended_meanwhile_leaves_a_segment_as_it_was() {
+    let database = pgtest::server().database();
+    block_on(async {
+        let led = Led::open(options(&database.url(), Some(20))).await;
+        led.arrive(1, false).await;
+        for number in 0..25 {
+            led.arrive(number, true).await;
+        }
+        until("the first segment is full", async || {
+            let segments = led.store.segments().await.unwrap();
+            segments[0].sealed && segments.len() > 1
+        })
+        .await;
+        let rules = RetentionRules::all(Timestamp(i64::MAX));
+        let retire = || led.store.retire_segment(led.term, 1, &rules);
+        let messages = || database.sql("SELECT count(*) FROM holdfast.s000001_message");
+        let whole = messages();
+        // The new tables are filled and wait for the old ones, which somebody reads, when another term begins.
+        let reader =
+            database.begin_sql("BEGIN; SELECT count(*) FROM holdfast.s000001_message; SELECT pg_sleep(1.2)");
+        let reads = "SELECT count(*) FROM pg_locks WHERE relation = 'holdfast.s000001_message'::regclass";
+        until("somebody reads", async || database.sql(reads) != "0").await;
+        let (retired, ()) = tokio::join!(retire(), async {
+            let copying = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+            until("the new tables are there", async || database.sql(copying) != "0").await;
+            database.sql("UPDATE holdfast.lease SET epoch = epoch + 1");
+        });
+        reader.wait();
+        let Err(store::Error::Refused(text)) = retired else {
+            panic!("{retired:?}");
+        };
+        assert!(text.contains("no longer leads"), "{text}");
+        assert_eq!(messages(), whole, "nothing of what it did stays");
+        database.sql("UPDATE holdfast.lease SET epoch = epoch - 1");
+        let retired = retire().await.unwrap().map(|retired| retired.done);
+        assert!(matches!(retired, Some(Done::Shrunk(_))), "{retired:?}");
+        assert_ne!(messages(), whole);
+    });
+}
+
 #[derive(Default)]
 struct HandClock(AtomicI64);
 
