@@ -11,9 +11,10 @@
 --
 -- On Azure SQL Managed Instance: database.sql and roles.sql, as on a server.
 --
--- A contained user: its password lies in this database and goes with it, to a copy of it in another region too.
+-- A contained user: its password lies in this database and goes with it, to a copy of it in another region too. As a text, so
+-- that the statement is a batch of its own; a password with an apostrophe would end that text.
 IF USER_ID(N'holdfast') IS NULL
-    CREATE USER holdfast WITH PASSWORD = N'$(PASSWORD)', DEFAULT_SCHEMA = holdfast;
+    EXEC (N'CREATE USER holdfast WITH PASSWORD = N''$(PASSWORD)'', DEFAULT_SCHEMA = holdfast');
 GO
 -- From here to the grant as in roles.sql, which says what it is for.
 IF DATABASE_PRINCIPAL_ID(N'holdfast_node') IS NULL
