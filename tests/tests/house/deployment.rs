@@ -331,6 +331,149 @@ fn a_compose_file_for_sql_server_that_breaks_a_rule_is_named() {
     }
 }
 
+/// What a compose file refers to and does not declare: secrets, volumes, networks and services, in block style and in
+/// lists of one line; and the files that images are built from, of which `exists` knows.
+fn undeclared(text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty() && !line.trim().starts_with('#'))
+        .collect();
+    let declared = |section: &str| -> BTreeSet<String> {
+        let start = lines.iter().position(|line| *line == format!("{section}:"));
+        let inside = lines.iter().skip(start.map_or(lines.len(), |start| start + 1));
+        let keys = inside.take_while(|line| indent(line) > 0);
+        keys.filter(|line| indent(line) == 2)
+            .map(|line| line.trim().trim_end_matches(':').to_owned())
+            .collect()
+    };
+    let mut used: Vec<(&str, String)> = Vec::new();
+    for (at, line) in lines.iter().enumerate().filter(|(_, line)| indent(line) > 0) {
+        let Some((key, value)) = line.trim().split_once(':') else {
+            continue;
+        };
+        let section = match key {
+            "secrets" | "volumes" | "networks" => key,
+            "depends_on" => "services",
+            "network_mode" => {
+                let other = value.trim().strip_prefix("service:");
+                used.extend(other.map(|name| ("services", name.to_owned())));
+                continue;
+            }
+            _ => continue,
+        };
+        if let Some(list) = value.trim().strip_prefix('[') {
+            let names = list.trim_end_matches(']').split(',');
+            used.extend(names.map(|name| (section, name.trim().to_owned())));
+            continue;
+        }
+        let below: Vec<&str> = lines[at + 1..]
+            .iter()
+            .copied()
+            .take_while(|below| indent(below) > indent(line))
+            .collect();
+        let first = below.first().map_or(0, |line| indent(line));
+        for entry in below.into_iter().filter(|line| indent(line) == first) {
+            let entry = entry.trim();
+            let name = match entry.strip_prefix("- ") {
+                // A place of the host, or a mount that is written out and names one.
+                Some(entry) if entry.starts_with(['.', '/', '$']) || entry.starts_with("type: bind") => {
+                    continue;
+                }
+                Some(entry) => entry.strip_prefix("source: ").unwrap_or(entry),
+                None => entry,
+            };
+            used.push((section, name.split(':').next().unwrap_or_default().to_owned()));
+        }
+    }
+    let mut found: Vec<String> = used
+        .into_iter()
+        .filter(|(section, name)| !declared(section).contains(name))
+        .map(|(section, name)| format!("`{name}` is used, and not one of its `{section}`"))
+        .collect();
+    let built = lines
+        .iter()
+        .filter_map(|line| line.trim().strip_prefix("dockerfile: "));
+    found.extend(
+        built
+            .filter(|path| !exists(path))
+            .map(|path| format!("builds from `{path}`, which is not there")),
+    );
+    found
+}
+
+#[test]
+fn compose_files_declare_what_they_refer_to() {
+    for path in [
+        "docker-compose.yml",
+        "docker-compose.cluster.yml",
+        "docker-compose.sqlserver.yml",
+    ] {
+        let found = undeclared(&read(path), |file| root().join(file).exists());
+        assert!(found.is_empty(), "{path}: {found:?}");
+    }
+    let good = read("docker-compose.sqlserver.yml");
+    for (change, to, expected) in [
+        ("secrets: [sa_password, ", "secrets: [sa, ", "`sa` is used"),
+        ("- source: database_ca", "- source: ca", "`ca` is used"),
+        ("- sqlserver-data:/", "- data:/", "`data` is used"),
+        ("networks: [cluster]", "networks: [nodes]", "`nodes` is used"),
+        ("service:gate-b", "service:gate-c", "`gate-c` is used"),
+        (
+            "      database-prepared:",
+            "      prepared:",
+            "`prepared` is used",
+        ),
+        ("  sqlserver-files:\n", "", "`sqlserver-files` is used"),
+        (
+            "conformance.Dockerfile\n",
+            "Dockerfile\n",
+            "builds from `deploy/sqlserver/Dockerfile`",
+        ),
+    ] {
+        let broken = if to.is_empty() {
+            good.replace(change, to)
+        } else {
+            good.replacen(change, to, 1)
+        };
+        assert_ne!(broken, good, "there is no `{change}` any more");
+        let found = undeclared(&broken, |path| root().join(path).exists());
+        assert!(
+            found.iter().any(|line| line.contains(expected)),
+            "{to}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn the_image_of_the_conformance_suite_is_built_as_the_node_is() {
+    let (node, suite) = (
+        read("Dockerfile"),
+        read("deploy/sqlserver/conformance.Dockerfile"),
+    );
+    let base = |text: &str| {
+        let from = instructions(text, "FROM").into_iter().next().unwrap_or_default();
+        from.split(' ').next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(base(&node), base(&suite), "another Rust");
+    let ignored = read(".dockerignore");
+    let copied = instructions(&suite, "COPY");
+    for line in instructions(&node, "COPY")
+        .iter()
+        .filter(|line| !line.starts_with("--from"))
+    {
+        assert!(copied.contains(line), "does not `COPY {line}`");
+    }
+    for line in &copied {
+        let path = line.split(' ').next().unwrap_or_default();
+        assert!(root().join(path).exists(), "copies `{path}`, which is not there");
+        assert!(
+            ignored.lines().any(|line| line == format!("!{path}")),
+            ".dockerignore hides `{path}`"
+        );
+    }
+}
+
 #[test]
 fn no_node_is_process_1_of_its_container() {
     let entry = instructions(&read("Dockerfile"), "ENTRYPOINT");

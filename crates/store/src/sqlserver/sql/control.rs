@@ -11,11 +11,12 @@ pub(crate) const SESSION: &str = "SET ANSI_NULLS ON; SET ANSI_PADDING ON; SET AN
 pub(crate) const STANDING: &str = "SELECT CAST(@@SPID AS int), CAST(@@VERSION AS nvarchar(400)),
  CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(60)), CAST(SERVERPROPERTY('EngineEdition') AS int)";
 
-/// What decides whether a commit on this database is what it should be.
+/// What decides whether a commit on this database is what it should be. By name, since on Azure SQL Database `DB_ID()` is
+/// not the number that `sys.databases` has; and there (edition 5) the service keeps the copies, and shows no replicas.
 pub(crate) const DURABILITY: &str = "SELECT CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(60)),
  CAST(compatibility_level AS int), CAST(is_read_committed_snapshot_on AS int), CAST(delayed_durability AS int),
- CAST(CASE WHEN replica_id IS NULL THEN 0 ELSE 1 END AS int), CAST(is_auto_close_on AS int)
- FROM sys.databases WHERE database_id = DB_ID()";
+ CAST(CASE WHEN replica_id IS NULL OR CAST(SERVERPROPERTY('EngineEdition') AS int) = 5 THEN 0 ELSE 1 END AS int),
+ CAST(is_auto_close_on AS int) FROM sys.databases WHERE name = DB_NAME()";
 
 /// The isolation level that the session really has: 2 = read committed.
 pub(crate) const ISOLATION: &str =
@@ -26,9 +27,9 @@ pub(crate) const REPLICAS: &str = "SELECT CAST(COUNT(*) AS int),
  CAST(COALESCE(SUM(CASE WHEN r.availability_mode = 1 THEN 1 ELSE 0 END), 0) AS int)
  FROM sys.availability_replicas AS r
  WHERE r.group_id IN (SELECT o.group_id FROM sys.databases AS d
-     JOIN sys.availability_replicas AS o ON o.replica_id = d.replica_id WHERE d.database_id = DB_ID())
+     JOIN sys.availability_replicas AS o ON o.replica_id = d.replica_id WHERE d.name = DB_NAME())
    AND r.replica_id NOT IN (SELECT d.replica_id FROM sys.databases AS d
-     WHERE d.database_id = DB_ID() AND d.replica_id IS NOT NULL)";
+     WHERE d.name = DB_NAME() AND d.replica_id IS NOT NULL)";
 
 /// Waits for its turn to make or change tables; the turn lasts until the transaction ends. Negative: it did not come.
 pub(crate) const LOCK: &str = "DECLARE @turn int;
