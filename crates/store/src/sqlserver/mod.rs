@@ -14,6 +14,7 @@
 mod batch;
 mod board;
 mod control;
+mod dial;
 mod durability;
 mod fault;
 mod integrity;
@@ -30,6 +31,7 @@ mod segment;
 mod sql;
 mod tables;
 mod text;
+mod token;
 mod value;
 
 pub use board::{SqlServerBoard, board};

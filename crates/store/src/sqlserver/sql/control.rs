@@ -9,6 +9,9 @@ pub(crate) const SESSION: &str = "SET ANSI_NULLS ON; SET ANSI_PADDING ON; SET AN
 pub(crate) const STANDING: &str = "SELECT CAST(@@SPID AS int), CAST(@@VERSION AS nvarchar(400)),
  CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(60)), CAST(SERVERPROPERTY('EngineEdition') AS int)";
 
+/// Whether a stand-in only follows another one. It calls its database writable even then.
+pub(crate) const STAND_IN_FOLLOWS: &str = "SELECT CAST(pg_catalog.pg_is_in_recovery() AS bit)";
+
 /// What decides whether a commit on this database is what it should be.
 pub(crate) const DURABILITY: &str = "SELECT CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(60)),
  CAST(compatibility_level AS int), CAST(is_read_committed_snapshot_on AS int), CAST(delayed_durability AS int),
