@@ -100,9 +100,12 @@ fn an_attempt_of_the_lease_waits_no_longer_for_the_first_token_than_it_may() {
 fn a_slow_renewal_delays_no_connection() {
     let folder = tempfile::tempdir().unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    // Asked anew after five seconds, good for ten; the second run takes three seconds.
-    let claims = format!(r#"printf '{{"exp":{}}}' | base64 -w0 | tr -d ="#, now + 10);
-    let script = format!("[ $n = 1 ] || sleep 3; echo first-$n.$({claims}).sig");
+    // The first one is good for seven to eight seconds, and renewed when a quarter of that is left; that takes a second.
+    let (first, second) = (now + 8, now + 3_600);
+    let script = format!(
+        "end={second}; [ $n != 1 ] || end={first}; [ $n = 1 ] || sleep 1; \
+         echo run-$n.$(printf '{{\"exp\":%s}}' $end | base64 -w0 | tr -d =).sig"
+    );
     let peer = Peer::start(|_, _, _| Deed::Answer);
     let options = options(&peer, &counting(folder.path(), &script));
     let board = || sqlserver::board(&options, ATTEMPT).unwrap();
@@ -110,7 +113,7 @@ fn a_slow_renewal_delays_no_connection() {
     let begun = Instant::now();
     let mut slowest = Duration::ZERO;
     let mut during = 0;
-    while begun.elapsed() < Duration::from_secs(12) && !last(&peer).starts_with("first-2") {
+    while begun.elapsed() < Duration::from_secs(12) && !last(&peer).starts_with("run-2") {
         let one = Instant::now();
         let asked = ask(&mut board());
         if begun.elapsed() > Duration::from_secs(1) {
@@ -121,10 +124,10 @@ fn a_slow_renewal_delays_no_connection() {
         std::thread::sleep(Duration::from_millis(50));
     }
     drop(keeper);
-    assert!(last(&peer).starts_with("first-2"), "{}", last(&peer));
+    assert!(last(&peer).starts_with("run-2"), "{}", last(&peer));
     assert!(during > 5, "{during} connections while the command ran");
     super::say(&format!(
-        "{during} connections while the command ran for 3 s, the slowest of all {slowest:?}"
+        "{during} connections while the command ran for a second, the slowest of all {slowest:?}"
     ));
     assert!(slowest < AT_ONCE, "{slowest:?}");
 }
