@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::process::Stdio;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -83,23 +83,26 @@ pub(super) struct Trouble {
     pub(super) lasting: bool,
 }
 
-/// The tokens of one store. The thread behind it ends with the last of the clones, and the command with it.
+/// The tokens of one store and its lease. The thread behind them ends with the last of the clones, and the command with it.
 #[derive(Clone)]
 pub(super) struct Tokens(Arc<Owner>);
 
-/// Remembers the tokens that are in use, so that the store and its lease share them.
+/// Where the clones of an embedder's options find the same tokens: the store and its lease do, and an attempt to open the store
+/// that comes after one that took too long for the command.
 #[derive(Clone, Default)]
-pub(super) struct Shelf(Arc<Mutex<Weak<Owner>>>);
+pub(super) struct Shelf(Arc<Mutex<Option<Tokens>>>);
 
 impl Shelf {
     /// The tokens that `command` prints.
     pub(super) fn tokens(&self, command: &[String]) -> Result<Tokens, Error> {
         let mut shelf = self.0.lock();
-        if let Some(owner) = shelf.upgrade().filter(|owner| owner.shared.command == command) {
-            return Ok(Tokens(owner));
+        if let Some(tokens) = &*shelf
+            && tokens.0.shared.command == command
+        {
+            return Ok(tokens.clone());
         }
         let tokens = Tokens::start(command, POLICY)?;
-        *shelf = Arc::downgrade(&tokens.0);
+        *shelf = Some(tokens.clone());
         Ok(tokens)
     }
 }

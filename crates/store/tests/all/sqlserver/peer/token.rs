@@ -97,6 +97,29 @@ fn an_attempt_of_the_lease_waits_no_longer_for_the_first_token_than_it_may() {
 }
 
 #[test]
+fn a_command_that_takes_longer_than_a_connection_may_is_not_begun_again_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let refusal = message(&error(
+        40613,
+        17,
+        "Database 'holdfast' is not currently available.",
+    ));
+    let peer = Peer::start(move |_, stage, _| match stage {
+        Stage::Login => Deed::Close(refusal.clone()),
+        _ => Deed::Answer,
+    });
+    let options = options(&peer, &counting(folder.path(), "sleep 6; echo token-$n"));
+    for said in ["printed no token", "40613"] {
+        let Err(Error::Away(text)) = sqlserver::open(options.clone()) else {
+            panic!("the store was opened");
+        };
+        assert!(text.contains(said), "{text}");
+    }
+    assert_eq!(tokens(&peer), [Some("token-1".to_owned())]);
+    assert_eq!(runs(folder.path()), 1);
+}
+
+#[test]
 fn a_slow_renewal_delays_no_connection() {
     let folder = tempfile::tempdir().unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -109,7 +132,6 @@ fn a_slow_renewal_delays_no_connection() {
     let peer = Peer::start(|_, _, _| Deed::Answer);
     let options = options(&peer, &counting(folder.path(), &script));
     let board = || sqlserver::board(&options, ATTEMPT).unwrap();
-    let keeper = board(); // the tokens are there for as long as somebody wants them
     let begun = Instant::now();
     let mut slowest = Duration::ZERO;
     let mut during = 0;
@@ -123,7 +145,6 @@ fn a_slow_renewal_delays_no_connection() {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    drop(keeper);
     assert!(last(&peer).starts_with("run-2"), "{}", last(&peer));
     assert!(during > 5, "{during} connections while the command ran");
     super::say(&format!(
