@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use bench::sender::{Pace, Sender};
 use pgtest::{Relay, Server};
-use tests::http;
-use tests::wait;
+use tests::node::Node;
+use tests::{http, wait};
 
 use super::cluster::Pair;
 use super::crash::{Load, drained, sound};
@@ -102,6 +102,26 @@ fn follower(of: &Server, name: &str) -> Server {
     follower
 }
 
+/// Starts both, of which the first one leads and the other could. A stand-in takes its time with both.
+async fn start(pair: &Pair) -> Result<[Node<'_>; 2]> {
+    let first = pair.plans[0].spawn()?;
+    leads(pair, 0).await?;
+    let second = pair.plans[1].spawn()?;
+    let begun = Instant::now();
+    while let Err(error) = pair.could_lead(1).await {
+        ensure!(begun.elapsed() < FAILOVER, "{error:#}");
+    }
+    Ok([first, second])
+}
+
+async fn leads(pair: &Pair, index: usize) -> Result<()> {
+    let begun = Instant::now();
+    while let Err(error) = pair.leads(index).await {
+        ensure!(begun.elapsed() < FAILOVER, "{error:#}");
+    }
+    Ok(())
+}
+
 /// Waits until somebody has got one more acknowledgement than now; how long that took since `begun`.
 async fn acknowledged_again(pair: &Pair, sender: &Sender, begun: Instant) -> Result<Duration> {
     let goal = sender.progress().acknowledged + 1;
@@ -164,8 +184,7 @@ async fn a_primary_that_is_killed_and_one_that_hands_over_lose_nothing_and_no_no
     let Some(folder) = installed() else { return Ok(()) };
     let group = blocking(|| Group::new(&folder));
     let pair = group.pair().await?;
-    let [first, second] = pair.start().await?;
-    pair.could_lead(1).await?;
+    let [first, second] = start(&pair).await?;
     let sender = pair.load.sender(Pace::Closed { window: WINDOW })?;
     pair.load.progress(&sender, 200).await?;
 
@@ -207,8 +226,7 @@ async fn a_primary_and_the_leading_node_that_are_lost_at_once_lose_nothing() -> 
     let Some(folder) = installed() else { return Ok(()) };
     let group = blocking(|| Group::new(&folder));
     let pair = group.pair().await?;
-    let [leader, standby] = pair.start().await?;
-    pair.could_lead(1).await?;
+    let [leader, standby] = start(&pair).await?;
     let sender = pair.load.sender(Pace::Closed { window: WINDOW })?;
     pair.load.progress(&sender, 200).await?;
     let begun = Instant::now();
@@ -219,7 +237,7 @@ async fn a_primary_and_the_leading_node_that_are_lost_at_once_lose_nothing() -> 
     let promoted = begun.elapsed();
     // A lease of that profile lasts for half a minute.
     let again = acknowledged_again(&pair, &sender, begun).await?;
-    pair.leads(1).await?;
+    leads(&pair, 1).await?;
     let found = judged(&pair, sender, 2).await?;
     drained(&standby).await?;
     say(&format!(

@@ -89,7 +89,7 @@ impl SqlServerBoard {
 /// statement that is new to a connection, and a lease's attempt is shorter. Being late here only makes a lease shorter.
 fn rehearse(link: &mut Link) {
     const REHEARSAL: Duration = Duration::from_secs(10);
-    let nobody = Uuid::nil();
+    let nobody = Uuid::new_v4(); // that of no lease; of one that was never held it is nil
     let acquiring = values![-1, nobody, -1_i64, nobody, "", "", 0_i64, 0_i64, 0, nobody];
     link.within(REHEARSAL, |link| {
         let _ = link.rows(sql::LOOK, &values![0_i64, 0_i64]);

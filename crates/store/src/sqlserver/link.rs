@@ -219,7 +219,7 @@ impl Link {
         let row = self.row(sql::STANDING, &[])?;
         let (version, updateability): (String, Option<String>) = (row.get(1)?, row.get(2)?);
         let stand_in = version.contains("Babelfish");
-        let follows = stand_in && self.row(sql::STAND_IN_FOLLOWS, &[])?.get(0)?;
+        let follows = stand_in && self.row(sql::STAND_IN_FOLLOWS, &[])?.get::<i32>(0)? != 0;
         Ok(Standing {
             backend: row.get(0)?,
             stand_in,

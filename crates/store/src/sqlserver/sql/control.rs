@@ -10,7 +10,7 @@ pub(crate) const STANDING: &str = "SELECT CAST(@@SPID AS int), CAST(@@VERSION AS
  CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(60)), CAST(SERVERPROPERTY('EngineEdition') AS int)";
 
 /// Whether a stand-in only follows another one. It calls its database writable even then.
-pub(crate) const STAND_IN_FOLLOWS: &str = "SELECT CAST(pg_catalog.pg_is_in_recovery() AS bit)";
+pub(crate) const STAND_IN_FOLLOWS: &str = "SELECT CAST(pg_catalog.pg_is_in_recovery() AS int)";
 
 /// What decides whether a commit on this database is what it should be.
 pub(crate) const DURABILITY: &str = "SELECT CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(60)),
