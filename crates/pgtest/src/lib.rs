@@ -13,6 +13,7 @@
 //! Only for tests: every failure panics, and says what to do.
 
 mod authority;
+mod babelfish;
 mod database;
 mod programs;
 mod relay;

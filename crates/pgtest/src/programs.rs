@@ -74,9 +74,9 @@ fn id(arguments: &[&str]) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// A program of the folder, to be run as the server's user.
-pub(crate) fn command(program: &str) -> Command {
-    let program = folder().join(program);
+/// A program of a folder, to be run as the server's user.
+pub(crate) fn command(folder: &Path, program: &str) -> Command {
+    let program = folder.join(program);
     let mut command = match owner() {
         None => Command::new(program),
         Some(user) => {

@@ -19,7 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const SOCKET_FOLDER_MAX: usize = 70;
 
 /// What the server is told beside its defaults. Durable like a real one, small, and quick to notice things.
-const SETTINGS: &str = "
+pub(crate) const SETTINGS: &str = "
 fsync = on
 full_page_writes = on
 synchronous_commit = on
@@ -51,7 +51,11 @@ rm -rf "$1"
 /// A running server. Dropping it ends it.
 pub struct Server {
     folder: PathBuf,
+    /// Where the server's programs are.
+    programs: PathBuf,
     port: u16,
+    /// Where it speaks SQL Server's protocol too, should it be one that does.
+    pub(crate) tds: Option<u16>,
     databases: AtomicU32,
     watchdog: Child,
     /// Open for as long as the server shall live.
@@ -68,19 +72,21 @@ impl Server {
     /// A server of one's own, for tests that stop it or change its settings. `settings` are lines of
     /// `postgresql.conf` that come last.
     pub fn start(settings: &str) -> Server {
-        let mut server = Server::without_data();
-        server.initialise(settings);
+        let mut server = Server::without_data(programs::folder());
+        server.initialise(&format!("{SETTINGS}{settings}"));
         server.launch();
         server
     }
 
     /// A folder that is watched; `launch` starts the server once the folder has data.
-    pub(crate) fn without_data() -> Server {
+    pub(crate) fn without_data(programs: PathBuf) -> Server {
         let folder = make_folder();
         let (watchdog, leash) = watch(&folder);
         Server {
             folder,
+            programs,
             port: 0,
+            tds: None,
             databases: AtomicU32::new(0),
             watchdog,
             leash: Some(leash),
@@ -91,8 +97,19 @@ impl Server {
         self.folder.join("data")
     }
 
-    fn initialise(&self, settings: &str) {
-        let mut initdb = programs::command("initdb");
+    /// One of the server's programs.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        programs::command(&self.programs, program)
+    }
+
+    /// The folder of the server's programs.
+    pub(crate) fn programs(&self) -> PathBuf {
+        self.programs.clone()
+    }
+
+    /// Makes its data; `settings` come behind what is the default.
+    pub(crate) fn initialise(&self, settings: &str) {
+        let mut initdb = self.command("initdb");
         initdb.args([
             "--username=postgres",
             "--auth=trust",
@@ -103,8 +120,7 @@ impl Server {
         programs::run(initdb.arg(self.data()));
         let path = self.data().join("postgresql.conf");
         let defaults = std::fs::read_to_string(&path).expect("initdb wrote its settings");
-        std::fs::write(&path, format!("{defaults}{SETTINGS}{settings}\n"))
-            .expect("the settings can be written");
+        std::fs::write(&path, format!("{defaults}{settings}\n")).expect("the settings can be written");
     }
 
     /// Starts it on a free port; another process may snatch that, so a few are tried.
@@ -112,6 +128,7 @@ impl Server {
         let mut last = String::new();
         for _ in 0..5 {
             self.port = free_port();
+            self.tds = self.tds.map(|_| free_port());
             match self.try_start() {
                 Ok(()) => return,
                 Err(said) => last = said,
@@ -122,7 +139,13 @@ impl Server {
 
     /// Its port, and its own folder for its socket: that of a standby's settings is the primary's.
     fn options(&self) -> String {
-        format!("-p {} -k {}", self.port, self.folder.display())
+        let tds = self.tds.map(|port| format!(" -c babelfishpg_tds.port={port}"));
+        format!(
+            "-p {} -k {}{}",
+            self.port,
+            self.folder.display(),
+            tds.unwrap_or_default()
+        )
     }
 
     fn try_start(&self) -> Result<(), String> {
@@ -139,7 +162,7 @@ impl Server {
     }
 
     pub(crate) fn pg_ctl(&self, what: &str) -> Command {
-        let mut command = programs::command("pg_ctl");
+        let mut command = self.command("pg_ctl");
         command.arg(what).arg("-w").arg("-s").arg("-D").arg(self.data());
         command.args(["-t", &PATIENCE.as_secs().to_string()]);
         // What it starts must not hold these open.
@@ -218,7 +241,7 @@ impl Server {
     }
 
     fn reload(&self, name: &str, value: &str) {
-        let mut reload = programs::command("pg_ctl");
+        let mut reload = self.command("pg_ctl");
         programs::run(reload.args(["reload", "-s", "-D"]).arg(self.data()));
         let begun = Instant::now();
         while self.sql("postgres", &format!("SHOW {name}")) != value {
@@ -233,7 +256,7 @@ impl Server {
     }
 
     pub(crate) fn psql(&self, database: &str, sql: &str) -> Command {
-        let mut psql = programs::command("psql");
+        let mut psql = self.command("psql");
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres"]);
         psql.arg("-h")
             .arg(&self.folder)

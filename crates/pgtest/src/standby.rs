@@ -9,8 +9,9 @@ impl Server {
     /// A standby that follows this server under a name, once it has caught up. Nothing waits for it before
     /// [`Server::wait_for_standby`].
     pub fn standby(&self, name: &str) -> Server {
-        let mut standby = Server::without_data();
-        let mut copy = programs::command("pg_basebackup");
+        let mut standby = Server::without_data(self.programs());
+        standby.tds = self.tds;
+        let mut copy = self.command("pg_basebackup");
         copy.args(["-U", "postgres", "-c", "fast", "-X", "stream", "--no-sync", "-R"]);
         copy.arg("-h").arg(self.folder());
         copy.args(["-p", &self.port().to_string(), "-D"])

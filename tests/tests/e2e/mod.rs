@@ -22,5 +22,6 @@ mod retention;
 mod runbooks;
 mod site;
 mod sqlserver;
+mod sqlserver_failover;
 mod start;
 mod vip;

@@ -50,7 +50,7 @@ const HIDDEN: &[(&str, &[&str])] = &[
     ("tiberius", &["store"]),
     ("bb8", &["store"]),
     ("tokio-postgres", &["store"]),
-    ("rustix", &["cluster", "chaos"]),
+    ("rustix", &["cluster", "chaos", "store"]), // the store ends a command with all that it started
     ("zstd", &["store"]),
     ("axum", &["api"]),
     ("hyper", &["api"]),

@@ -5,8 +5,8 @@
 //! before is a primary that was replaced: it may still take connections, but what it commits is lost. It is
 //! not used.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use crate::Error;
@@ -141,6 +141,42 @@ impl<O: Sync> Target<O> {
         }
     }
 
+    /// Asks all servers at once; the first that `connect` succeeds with. The others are not waited for: one of them may be
+    /// gone without a word. For servers that have no timeline.
+    pub(crate) fn reach_first<T: Send + 'static>(
+        &self,
+        connect: impl Fn(&Place<O>) -> Result<Reached<T>, Error> + Send + Sync + 'static,
+    ) -> Result<T, Error>
+    where
+        O: Clone + Send + 'static,
+    {
+        if !self.has_several() {
+            return self.reach(connect);
+        }
+        let connect = Arc::new(connect);
+        let (answers, answered) = mpsc::channel();
+        for (index, place) in self.places.iter().cloned().enumerate() {
+            let (connect, answers) = (Arc::clone(&connect), answers.clone());
+            // What comes too late is dropped with the channel.
+            thread::spawn(move || drop(answers.send((index, connect(&place)))));
+        }
+        drop(answers);
+        let mut errors = Vec::new();
+        for (index, answer) in answered {
+            match answer {
+                Ok(reached) => match self.accept(index, reached) {
+                    Ok(link) => return Ok(link),
+                    Err(error) => errors.push(error),
+                },
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() {
+            errors.push(Error::Away("connecting failed".to_owned()));
+        }
+        Err(together(errors))
+    }
+
     /// Whether no newer timeline than this one was seen.
     pub(crate) fn is_newest(&self, timeline: u32) -> bool {
         timeline >= self.seen.timeline.load(Ordering::Relaxed)
@@ -150,7 +186,7 @@ impl<O: Sync> Target<O> {
         let known = self.seen.timeline.fetch_max(reached.timeline, Ordering::Relaxed);
         if reached.timeline < known {
             return Err(Error::Away(format!(
-                "the database at {} is an old primary that was replaced (it is on timeline {}, the newest seen is \
+                "the database at {} is an old primary that was replaced (it stands at {}, the newest seen at \
                  {known}): keep it stopped, and point store.url at the new primary",
                 self.places[index].name, reached.timeline
             )));
@@ -212,6 +248,31 @@ mod tests {
         };
         assert!(text.contains("was replaced"), "{text}");
         assert_eq!(reached(&target, &[Some(3), Some(2)]).unwrap(), "0");
+    }
+
+    #[test]
+    fn the_first_that_answers_is_taken_and_a_silent_one_not_waited_for() {
+        let begun = std::time::Instant::now();
+        let taken = target(3).reach_first(|place| match place.name.as_str() {
+            "0" => {
+                thread::sleep(std::time::Duration::from_secs(3));
+                Err(Error::Away("too late".to_owned()))
+            }
+            "1" => Err(Error::Refused("not the primary".to_owned())),
+            _ => Ok(Reached {
+                link: place.name.clone(),
+                timeline: 0,
+            }),
+        });
+        assert_eq!(taken.unwrap(), "2");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(2));
+        let none: Result<(), _> =
+            target(2).reach_first(|place| Err(Error::Away(format!("{} does not answer", place.name))));
+        let text = none.unwrap_err().to_string();
+        assert!(
+            text.contains("0 does not") && text.contains("1 does not"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What an error of the server means, by its number: the values were refused, the database says no for now, or the
 //! connection is gone and nobody knows.
 
+use super::token;
 use crate::Error;
 use crate::server::Trouble;
 
@@ -43,6 +44,8 @@ fn told_apart(number: u32, message: &str) -> u32 {
         return number;
     }
     let numbers = [
+        ("read-only transaction", 3906),
+        ("during recovery", 3906),
         ("lock timeout", LOCK_TIMEOUT),
         ("deadlock detected", CONFLICTS[0]),
         ("does not exist", MISSING[1]),
@@ -131,24 +134,33 @@ fn class(number: u32, severity: u8) -> Class {
         | 926
         | 927
         | 941
+        | 942
         | 945
+        | 951
         | 952
         | 976
         | 979
         | 982
         | 983
+        | 988
+        | 4221
         | 6001
         | 6005
         | 6006
         | 10928
         | 10929
+        | 10936
         | 17142
+        | 17187
+        | 18401
         | 35250
         | 40143
         | 40197
         | 40501
         | 40540
         | 40613
+        | 42108
+        | 42109
         | 49918..=49920 => Class::Moving,
         823..=825 | 829 | 832 | 3313 | 3314 | 3456 | 5105 | 5123 => Class::Disk,
         229 | 230 | 262 | 297 | 300 | 916 | 6102 | 15247 => Class::Denied,
@@ -234,16 +246,54 @@ fn advice(class: Class) -> &'static str {
     }
 }
 
-/// Why a connection could not be made, what to do, and whether it may succeed later without it.
-pub(super) fn connecting(place: &str, error: &Driver) -> Error {
+/// Whether the server does not let this user in.
+pub(super) fn refuses_log_in(error: &Driver) -> bool {
+    let refusals = [
+        18452, 18456, 18463, 18464, 18465, 18466, 18467, 18468, 18470, 18486, 18487, 18488,
+    ];
+    error.number().is_some_and(|number| refusals.contains(&number))
+}
+
+/// Whether it takes a person to change what the server said to a log-in.
+pub(super) fn is_lasting(error: &Driver) -> bool {
+    matches!(connecting("", error, false), Error::Refused(_))
+}
+
+/// Why there is nothing to log in with.
+pub(super) fn without_token(place: &str, trouble: &token::Trouble) -> Error {
+    let text = format!(
+        "there is no token to log in with to the database at {place}: store.log_in_command: {}",
+        trouble.text
+    );
+    if trouble.lasting {
+        Error::Refused(text)
+    } else {
+        Error::Away(text)
+    }
+}
+
+/// Why a connection could not be made, what to do, and whether it may succeed later without it. Another token may be let in
+/// where one was not.
+pub(super) fn connecting(place: &str, error: &Driver, by_token: bool) -> Error {
     let (text, lasting) = match (error.number(), error) {
-        (Some(18452 | 18456 | 18463 | 18464 | 18465 | 18466 | 18467 | 18468 | 18470 | 18486..=18488), _) => (
-            "refuses the log-in: check user, password (HOLDFAST_STORE__PASSWORD or store.password_file) or the token that \
-             store.log_in_command prints, and that the server takes that kind of log-in",
+        _ if refuses_log_in(error) && by_token => (
+            "refuses the token that store.log_in_command printed: the next one is tried; check that the token is for this \
+             server and that its user or service principal is a user of the database",
+            false,
+        ),
+        _ if refuses_log_in(error) => (
+            "refuses the log-in: check user and password (HOLDFAST_STORE__PASSWORD or store.password_file), that the server \
+             takes that kind of log-in, and after a failover that this replica knows the log-in by the same SID",
             true,
         ),
-        (Some(4060 | 911 | 916), _) => (
-            "has no such database, or this user may not use it: create the database and the user in it",
+        // A database that does not exist, is not open yet, or is none of this user's: the server tells no difference.
+        (Some(4060 | 911), _) => (
+            "does not open this database for this user: wait for it after a failover or a restart; otherwise create the \
+             database and the user in it",
+            false,
+        ),
+        (Some(916), _) => (
+            "does not let this user into the database: create the user in it",
             true,
         ),
         (Some(number), Driver::Server { class: severity, .. }) => match class(number, *severity) {
@@ -363,8 +413,14 @@ mod tests {
         assert!(matches!(trouble(said(1205, 13)), Trouble::Again(_)));
         assert!(matches!(trouble(said(2628, 16)), Trouble::Values(_)));
         assert!(matches!(trouble(said(2627, 14)), Trouble::Denied(text) if text.contains("twice")));
-        assert!(matches!(connecting("x", &said(18456, 14)), Error::Refused(_)));
-        assert!(matches!(connecting("x", &said(40613, 17)), Error::Away(_)));
+        assert!(matches!(
+            connecting("x", &said(18456, 14), false),
+            Error::Refused(_)
+        ));
+        assert!(
+            matches!(connecting("x", &said(18456, 14), true), Error::Away(text) if text.contains("token"))
+        );
+        assert!(matches!(connecting("x", &said(40613, 17), false), Error::Away(_)));
     }
 
     #[test]

@@ -6,17 +6,15 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use tiberius::{Client, ToSql, TokenRow};
-use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
-use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
 use super::Target;
+use super::dial::{self, Entered, Stream};
 use super::fault::{self, Driver};
 use super::options::Way;
 use super::sql;
+use super::token::Token;
 use super::value::Row;
 use super::{durability, lease};
 use crate::Error;
@@ -38,8 +36,8 @@ const PING_PATIENCE: Duration = Duration::from_secs(3);
 const PROOF_PATIENCE: Duration = Duration::from_millis(200);
 /// How long a small transaction of the writer may take beside its commits.
 const WRITER_PATIENCE: Duration = Duration::from_secs(10);
-/// Servers that a server may send this node on to, one after the other.
-const ROUTES_MAX: usize = 4;
+/// Of several addresses of a name the next one is tried when this part of the time is over.
+const STEPS: u32 = 4;
 
 /// Milliseconds that a session waits for a lock: less than the call may take, so that the server gives up first.
 fn lock_timeout(purpose: Purpose) -> u128 {
@@ -49,8 +47,6 @@ fn lock_timeout(purpose: Purpose) -> u128 {
         Purpose::Lead(patience) => patience.as_millis() / 2,
     }
 }
-
-type Stream = Compat<TcpStream>;
 
 /// An open connection.
 pub struct Link {
@@ -65,52 +61,16 @@ pub struct Link {
     pub(super) backend: i32,
     /// The server is no SQL Server but a stand-in that ignores lock hints (Babelfish).
     pub(super) stand_in: bool,
+    /// It could be written to when the connection was made.
+    writable: bool,
+    /// The newest leadership that the database knew then; 0 = none.
+    epoch: u32,
     /// When it answered last, or failed to.
     used: Instant,
 }
 
 fn late(patience: Duration) -> Driver {
     Driver::Lost(format!("no answer within {} s", patience.as_secs_f32()))
-}
-
-/// Connects to one of the addresses of a name: to all at once, and the first that answers is taken.
-async fn reach(host: &str, port: u16, all_at_once: bool) -> Result<TcpStream, Driver> {
-    let lost = |error: std::io::Error| Driver::Lost(error.to_string());
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
-        .await
-        .map_err(lost)?
-        .collect();
-    if !all_at_once {
-        return TcpStream::connect(&addresses[..]).await.map_err(lost);
-    }
-    let mut attempts: FuturesUnordered<_> = addresses.into_iter().map(TcpStream::connect).collect();
-    let mut last = Driver::Lost(format!("{host} has no address"));
-    while let Some(attempt) = attempts.next().await {
-        match attempt {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = lost(error),
-        }
-    }
-    Err(last)
-}
-
-/// Logs in, at the server that the first one sends this node on to, should it do so.
-async fn log_in(way: &Way, program: &str) -> Result<Client<Stream>, Driver> {
-    let (mut host, mut port) = (way.host.clone(), way.port);
-    for _ in 0..ROUTES_MAX {
-        let config = way.config(&host, port, program)?;
-        let stream = reach(&host, port, way.all_at_once).await?;
-        stream
-            .set_nodelay(true)
-            .map_err(|error| Driver::Lost(error.to_string()))?;
-        match Client::connect(config, stream.compat_write()).await {
-            Err(tiberius::error::Error::Routing { host: next, port: at }) => (host, port) = (next, at),
-            other => return other.map_err(Driver::from),
-        }
-    }
-    Err(Driver::Lost(
-        "the server sends this node on without end".to_owned(),
-    ))
 }
 
 /// Runs `wait` on a runtime, no longer than `patience`. The driver has ways to panic on bytes that no server should
@@ -135,6 +95,8 @@ struct Standing {
     backend: i32,
     stand_in: bool,
     writable: bool,
+    /// The number of the newest leadership that the database knows; 0 = none.
+    epoch: u32,
 }
 
 impl Link {
@@ -144,37 +106,8 @@ impl Link {
         node: &str,
         purpose: Purpose,
     ) -> Result<Reached<Link>, Error> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|source| Error::Database {
-                doing: "preparing a connection",
-                source: Box::new(source),
-            })?;
-        let connecting = match purpose {
-            Purpose::Lead(patience) => patience,
-            _ => CONNECT_PATIENCE,
-        };
-        let program = session_name(purpose, None, node);
-        let client = contained(&runtime, connecting, log_in(&place.options, &program));
-        let client = client.map_err(|error| fault::connecting(&place.name, &error))?;
-        let mut link = Link {
-            runtime: Some(runtime),
-            client: Some(client),
-            in_flight: false,
-            patience: connecting,
-            lock_timeout_ms: lock_timeout(purpose),
-            backend: 0,
-            stand_in: false,
-            used: Instant::now(),
-        };
-        let doing = database("setting a session up");
-        let options = format!("{} SET LOCK_TIMEOUT {};", sql::SESSION, link.lock_timeout_ms);
-        link.script(options).map_err(&doing)?;
-        let standing = link.standing().map_err(&doing)?;
-        link.backend = standing.backend;
-        link.stand_in = standing.stand_in;
-        if !standing.writable && (purpose == Purpose::Write || target.has_several()) {
+        let mut link = Link::first_writable(place, node, purpose)?;
+        if !link.writable && (purpose == Purpose::Write || target.has_several()) {
             return Err(Error::Away(format!(
                 "the database at {} is read-only, or a secondary replica: point store.url at the primary or the listener",
                 place.name
@@ -189,17 +122,106 @@ impl Link {
         if purpose == Purpose::Write {
             durability::check(&mut link, target, &place.name)?;
         }
-        // A server has no number that grows with each failover.
-        Ok(Reached { link, timeline: 0 })
+        // A server has no number that grows with each failover, but a database that knows fewer leaderships than another
+        // one did is older.
+        let timeline = link.epoch;
+        Ok(Reached { link, timeline })
+    }
+
+    /// By the address of the name that leads to a server that can be written to; where none does, by any.
+    fn first_writable(place: &Place<Way>, node: &str, purpose: Purpose) -> Result<Link, Error> {
+        let begun = Instant::now();
+        let patience = match purpose {
+            Purpose::Lead(patience) => patience,
+            _ => CONNECT_PATIENCE,
+        };
+        let token = match &place.options.tokens {
+            None => None,
+            Some(tokens) => Some(
+                tokens
+                    .get(patience)
+                    .map_err(|trouble| fault::without_token(&place.name, &trouble))?,
+            ),
+        };
+        let program = session_name(purpose, None, node);
+        let mut shut: Vec<SocketAddr> = Vec::new();
+        let mut spare: Option<Link> = None;
+        loop {
+            let left = patience.saturating_sub(begun.elapsed());
+            match Link::enter(place, purpose, &program, token.as_ref(), &shut, left) {
+                Ok((link, other)) if link.writable || other.is_none() => return Ok(link),
+                Ok((link, other)) => {
+                    shut.extend(other);
+                    spare = Some(link);
+                }
+                Err(error) => return spare.ok_or(error),
+            }
+        }
+    }
+
+    /// Logs in and sets the session up; with it, where the name has other addresses, the one it was.
+    fn enter(
+        place: &Place<Way>,
+        purpose: Purpose,
+        program: &str,
+        token: Option<&Token>,
+        shut: &[SocketAddr],
+        patience: Duration,
+    ) -> Result<(Link, Option<SocketAddr>), Error> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| Error::Database {
+                doing: "preparing a connection",
+                source: Box::new(source),
+            })?;
+        let way = &place.options;
+        let dialled = dial::log_in(way, program, token, shut, patience / STEPS);
+        let entered = contained(&runtime, patience, dialled);
+        if let Some((tokens, token)) = way.tokens.as_ref().zip(token) {
+            match &entered {
+                Ok(_) => tokens.accepted(token),
+                Err(error) if fault::refuses_log_in(error) => tokens.refused(token),
+                Err(_) => {}
+            }
+        }
+        let Entered { client, by, others } =
+            entered.map_err(|error| fault::connecting(&place.name, &error, token.is_some()))?;
+        let mut link = Link {
+            runtime: Some(runtime),
+            client: Some(client),
+            in_flight: false,
+            patience,
+            lock_timeout_ms: lock_timeout(purpose),
+            backend: 0,
+            stand_in: false,
+            writable: false,
+            epoch: 0,
+            used: Instant::now(),
+        };
+        let doing = database("setting a session up");
+        let options = format!("{} SET LOCK_TIMEOUT {};", sql::SESSION, link.lock_timeout_ms);
+        link.script(options).map_err(&doing)?;
+        let standing = link.standing().map_err(&doing)?;
+        link.backend = standing.backend;
+        link.stand_in = standing.stand_in;
+        link.writable = standing.writable;
+        link.epoch = standing.epoch;
+        Ok((link, others.then_some(by)))
     }
 
     fn standing(&mut self) -> Result<Standing, Driver> {
-        let row = self.row(sql::STANDING, &[])?;
+        let rows = self.rows(sql::STANDING, &[])?;
+        let row = rows.first().ok_or(Driver::NoRow)?;
+        let epoch = rows.get(1).map_or(Ok(0), |row| row.get(0))?;
         let (version, updateability): (String, Option<String>) = (row.get(1)?, row.get(2)?);
+        let stand_in = version.contains("Babelfish");
+        let follows = stand_in && self.row(sql::STAND_IN_FOLLOWS, &[])?.get::<i32>(0)? != 0;
         Ok(Standing {
             backend: row.get(0)?,
-            stand_in: version.contains("Babelfish"),
-            writable: updateability.is_none_or(|word| word != "READ_ONLY"),
+            stand_in,
+            writable: !follows && updateability.is_none_or(|word| word != "READ_ONLY"),
+            epoch,
         })
     }
 
@@ -297,10 +319,14 @@ impl Connection for Link {
     type Row = Row;
 
     fn open(target: &Target, node: &str, purpose: Purpose) -> Result<Link, Error> {
-        let connect = |place: &Place<Way>| Link::open_at(place, target, node, purpose);
         match purpose {
-            Purpose::Write | Purpose::Lead(_) => target.reach_newest(connect),
-            Purpose::Keep | Purpose::Read => target.reach(connect),
+            Purpose::Write | Purpose::Lead(_) => {
+                let (to, node) = (target.clone(), node.to_owned());
+                target.reach_first(move |place| Link::open_at(place, &to, &node, purpose))
+            }
+            Purpose::Keep | Purpose::Read => {
+                target.reach(|place| Link::open_at(place, target, node, purpose))
+            }
         }
     }
 
@@ -324,7 +350,8 @@ impl Connection for Link {
 
     fn is_as_good_as_new(&mut self, target: &Target) -> bool {
         let good = self.within(PROOF_PATIENCE, |link| {
-            link.standing().is_ok_and(|standing| standing.writable)
+            link.standing()
+                .is_ok_and(|standing| standing.writable && target.is_newest(standing.epoch))
                 && durability::check(link, target, &target.name()).is_ok()
         });
         good && self.is_whole()

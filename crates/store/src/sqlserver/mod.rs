@@ -6,15 +6,17 @@
 //! row versioning (READ_COMMITTED_SNAPSHOT) changes nothing about the fence. No transaction that holds the lease row or the
 //! shard's row spans two round trips: a node that is cut off leaves no lock behind.
 //!
-//! Babelfish speaks this protocol on a PostgreSQL and serves to try the store. Where a server is one, five things differ:
+//! Babelfish speaks this protocol on a PostgreSQL and serves to try the store. Where a server is one, six things differ:
 //! the claim changes the row instead of relying on a lock hint (`sql::APPEND_BEGIN_WITHOUT_HINTS`), texts in JSON carry no
 //! escapes (`text`), sizes come from elsewhere (`sql::BYTES_OF_STAND_IN`), its one number for many errors is told apart by
-//! words (`fault`), and options that it does not have are not checked (`durability`).
+//! words (`fault`), options that it does not have are not checked (`durability`), and whether it only follows another one is
+//! asked for in its own way (`sql::STAND_IN_FOLLOWS`).
 
 mod batch;
 mod board;
 mod ceiling;
 mod control;
+mod dial;
 mod durability;
 mod fault;
 mod figures;
@@ -31,6 +33,7 @@ mod segment;
 mod sql;
 mod tables;
 mod text;
+mod token;
 mod value;
 
 pub use board::{SqlServerBoard, board};

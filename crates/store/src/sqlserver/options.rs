@@ -10,7 +10,7 @@ use sqlx_core::Url;
 use tiberius::{AuthMethod, Config, EncryptionLevel};
 
 use super::Target;
-use super::fault::Driver;
+use super::token::{Shelf, Token, Tokens};
 use crate::Error;
 use crate::server::Settings;
 pub use crate::server::target::Durability;
@@ -19,8 +19,6 @@ use crate::server::url::{self, SQL_SERVER};
 
 /// Bytes of a packet. More than this is not allowed inside TLS.
 const PACKET_BYTES: u32 = 16_000;
-/// A token takes no longer to get.
-const TOKEN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where the database is and when the store begins a new segment.
 #[derive(Clone)]
@@ -32,8 +30,8 @@ pub struct Options {
     pub url: String,
     /// The password of a SQL log-in.
     pub password: Option<String>,
-    /// A program, with its arguments, that prints an access token (Microsoft Entra ID); run for each connection that is
-    /// made. Empty = a SQL log-in.
+    /// A program, with its arguments, that prints an access token (Microsoft Entra ID). It is run ahead of a token's end,
+    /// once for all connections of clones of these options. Empty = a SQL log-in.
     pub token_command: Vec<String>,
     /// This node's id; it stands in the sessions' program name.
     pub node: String,
@@ -56,6 +54,8 @@ pub struct Options {
     pub compress: bool,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
+    /// What clones share.
+    shelf: Shelf,
 }
 
 /// How to connect to one server.
@@ -66,62 +66,25 @@ pub(crate) struct Way {
     config: Config,
     user: String,
     password: Option<String>,
-    token_command: Vec<String>,
+    /// Where tokens come from, when these are used to log in.
+    pub(super) tokens: Option<Tokens>,
     /// All addresses of the name are tried at once.
     pub(super) all_at_once: bool,
 }
 
 impl Way {
     /// The driver's options for `host`, which may be another one that the server named.
-    pub(super) fn config(&self, host: &str, port: u16, program: &str) -> Result<Config, Driver> {
+    pub(super) fn config(&self, host: &str, port: u16, program: &str, token: Option<&Token>) -> Config {
         let mut config = self.config.clone();
         config.host(host);
         config.port(port);
         config.application_name(program);
-        let auth = match &self.token_command[..] {
-            [] => AuthMethod::sql_server(&self.user, self.password.as_deref().unwrap_or_default()),
-            command => AuthMethod::aad_token(token(command)?),
-        };
-        config.authentication(auth);
-        Ok(config)
+        config.authentication(match token {
+            Some(token) => AuthMethod::aad_token(token.reveal()),
+            None => AuthMethod::sql_server(&self.user, self.password.as_deref().unwrap_or_default()),
+        });
+        config
     }
-}
-
-/// Runs the command that prints a token. What it prints is not repeated anywhere.
-fn token(command: &[String]) -> Result<String, Driver> {
-    use std::process::{Command, Stdio};
-    let fault = |what: String| Driver::Lost(format!("store.log_in_command: {what}"));
-    let mut child = Command::new(&command[0])
-        .args(&command[1..])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| fault(format!("`{}` cannot be run ({error})", command[0])))?;
-    let begun = std::time::Instant::now();
-    // A token is a few kilobytes: it fits into the pipe.
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if begun.elapsed() < TOKEN_PATIENCE => std::thread::sleep(Duration::from_millis(10)),
-            Ok(None) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(fault("it took too long".to_owned()));
-            }
-            Err(error) => return Err(fault(error.to_string())),
-        }
-    };
-    let mut text = String::new();
-    let read = child
-        .stdout
-        .take()
-        .map(|mut output| std::io::Read::read_to_string(&mut output, &mut text));
-    let token = text.trim();
-    if !status.success() || !matches!(read, Some(Ok(_))) || token.is_empty() {
-        return Err(fault(format!("it ended with {status} and printed no token")));
-    }
-    Ok(token.to_owned())
 }
 
 impl Options {
@@ -141,6 +104,7 @@ impl Options {
             durability: Durability::Standard,
             commit_patience: Duration::from_secs(10),
             clock: Arc::new(SystemClock),
+            shelf: Shelf::default(),
         }
     }
 
@@ -163,8 +127,16 @@ impl Options {
     pub(super) fn target(&self) -> Result<Target, Error> {
         let mut places = Vec::new();
         let mut unverified = false;
-        for (url, name) in url::part(&SQL_SERVER, &self.url)? {
-            let (options, verified) = self.way(&url)?;
+        let parts = url::part(&SQL_SERVER, &self.url)?;
+        for (url, _) in &parts {
+            self.way(url, None)?; // before a program runs
+        }
+        let tokens = match &self.token_command[..] {
+            [] => None,
+            command => Some(self.shelf.tokens(command)?),
+        };
+        for (url, name) in parts {
+            let (options, verified) = self.way(&url, tokens.clone())?;
             unverified |= !verified;
             places.push(Place { options, name });
         }
@@ -172,7 +144,7 @@ impl Options {
     }
 
     /// How to connect to one server, and whether nobody between can pass for it.
-    fn way(&self, url: &Url) -> Result<(Way, bool), Error> {
+    fn way(&self, url: &Url, tokens: Option<Tokens>) -> Result<(Way, bool), Error> {
         let refuse = |why: &str| Err(SQL_SERVER.refuse(why));
         let host = url
             .host_str()
@@ -231,7 +203,7 @@ impl Options {
             config,
             user,
             password: self.password.clone(),
-            token_command: self.token_command.clone(),
+            tokens,
             all_at_once: chosen.all_at_once,
         };
         Ok((way, local || (!plain && !chosen.trust)))
@@ -401,14 +373,16 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_what_a_command_prints() {
-        let run = |script: &str| token(&["sh".to_owned(), "-c".to_owned(), script.to_owned()]);
-        assert_eq!(run("echo abc").ok().as_deref(), Some("abc"));
-        let error = run("echo secret; exit 3").unwrap_err().to_string();
-        assert!(
-            error.contains("log_in_command") && !error.contains("secret"),
-            "{error}"
-        );
+    fn clones_share_the_command_that_prints_tokens_and_others_do_not() {
+        let mut options = Options::new("sqlserver://db.example.org/x");
+        options.token_command = vec!["true".to_owned()];
+        let tokens = |options: &Options| options.target().unwrap().first().tokens.clone().unwrap();
+        let (store, lease) = (tokens(&options), tokens(&options.clone()));
+        assert!(store.is(&lease));
+        let mut changed = options.clone();
+        changed.token_command.push("--other".to_owned());
+        assert!(!tokens(&changed).is(&store));
+        assert!(!format!("{changed:?}").contains("--other"));
     }
 
     #[test]

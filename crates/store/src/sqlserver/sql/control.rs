@@ -7,9 +7,13 @@ pub(crate) const SESSION: &str = "SET ANSI_NULLS ON; SET ANSI_PADDING ON; SET AN
  SET CONCAT_NULL_YIELDS_NULL ON; SET QUOTED_IDENTIFIER ON; SET NUMERIC_ROUNDABORT OFF; SET IMPLICIT_TRANSACTIONS OFF;
  SET NOCOUNT ON; SET XACT_ABORT ON; SET TEXTSIZE 2147483647; SET TRANSACTION ISOLATION LEVEL READ COMMITTED;";
 
-/// Which server and session this is.
+/// Which server and session this is. In a second row, where there is a schema, the number of the newest leadership.
 pub(crate) const STANDING: &str = "SELECT CAST(@@SPID AS int), CAST(@@VERSION AS nvarchar(400)),
- CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(60)), CAST(SERVERPROPERTY('EngineEdition') AS int)";
+ CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(60)), CAST(SERVERPROPERTY('EngineEdition') AS int);
+ IF OBJECT_ID(N'holdfast.lease') IS NOT NULL SELECT epoch FROM holdfast.lease WHERE lease_group = 0";
+
+/// Whether a stand-in only follows another one. It calls its database writable even then.
+pub(crate) const STAND_IN_FOLLOWS: &str = "SELECT CAST(pg_catalog.pg_is_in_recovery() AS int)";
 
 /// What decides whether a commit on this database is what it should be. By name, since on Azure SQL Database `DB_ID()` is
 /// not the number that `sys.databases` has; and there (edition 5) the service keeps the copies, and shows no replicas.

@@ -2,7 +2,9 @@
 //! has to hold for the wrapper of the driver, whatever comes: a call ends in its time with an error that can be read, no
 //! panic gets out, memory stays within bounds, and a connection that is not clean is never used again.
 
+mod failover;
 mod server;
+mod token;
 mod wire;
 
 use std::time::{Duration, Instant};

@@ -48,6 +48,8 @@ pub(super) enum Deed {
     Drip(Vec<u8>, Duration),
     /// First bytes, then others over and over, as fast as they are taken.
     Flood(Vec<u8>, Vec<u8>),
+    /// These bytes as an answer, and on it goes.
+    Say(Vec<u8>),
 }
 
 /// One connection, as it was.
@@ -57,6 +59,8 @@ pub(super) struct Record {
     pub(super) asked: Vec<Stage>,
     /// What it was told in its messages, as far as it is ASCII.
     pub(super) texts: Vec<String>,
+    /// The access token in its log-in.
+    pub(super) token: Option<String>,
     /// When it misbehaved there.
     pub(super) spoiled: bool,
     /// Bytes that came after it had.
@@ -224,10 +228,14 @@ impl Talk {
                 let record = &mut records[self.number];
                 record.asked.push(stage);
                 record.texts.push(text);
-                record.spoiled |= !matches!(deed, Deed::Answer);
+                if stage == Stage::Login {
+                    record.token = wire::token_of(&payload);
+                }
+                record.spoiled |= !matches!(deed, Deed::Answer | Deed::Say(_));
             }
             let go_on = match deed {
                 Deed::Answer => self.send(&good(stage)),
+                Deed::Say(bytes) => self.send(&bytes),
                 deed => {
                     self.misbehave(deed);
                     false
@@ -254,7 +262,7 @@ impl Talk {
 
     fn misbehave(&mut self, deed: Deed) {
         match deed {
-            Deed::Answer => {}
+            Deed::Answer | Deed::Say(_) => {}
             Deed::Close(bytes) => drop(self.send(&bytes)),
             Deed::Reset(bytes) => {
                 self.send(&bytes);
@@ -308,7 +316,7 @@ pub(super) fn good(stage: Stage) -> Vec<u8> {
         Stage::Prelogin => wire::prelogin(),
         Stage::Login => wire::message(&[wire::login_ack(), wire::done(0xfd)].concat()),
         Stage::Session => wire::message(&wire::done(0xfd)),
-        Stage::Standing => wire::message(&answer(&standing())),
+        Stage::Standing => wire::message(&answer(&standing("READ_WRITE"))),
         Stage::Question => wire::message(&answer(&leadership())),
     }
 }
@@ -318,11 +326,12 @@ pub(super) fn answer(row: &[Cell]) -> Vec<u8> {
     [wire::rows(&[row.to_vec()]), wire::done(0xfe)].concat()
 }
 
-fn standing() -> Vec<Cell> {
+/// What a server says of itself: whether its database is `READ_WRITE` or `READ_ONLY`.
+pub(super) fn standing(updateability: &str) -> Vec<Cell> {
     vec![
         Cell::Int(51),
         Cell::Text("Microsoft SQL Server 2022 (a test's peer)".to_owned()),
-        Cell::Text("READ_WRITE".to_owned()),
+        Cell::Text(updateability.to_owned()),
         Cell::Int(3),
     ]
 }

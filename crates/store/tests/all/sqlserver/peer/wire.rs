@@ -171,3 +171,37 @@ pub(super) fn one_row(row: &[Cell]) -> Vec<u8> {
     }
     bytes
 }
+
+/// The access token in a log-in (LOGIN7): the feature FEDAUTH, library "security token". `None` where there is none, or not
+/// as the protocol wants it.
+pub(super) fn token_of(login: &[u8]) -> Option<String> {
+    const EXTENSION: u8 = 0x10; // of the third byte of options
+    const FEDAUTH: u8 = 2;
+    const SECURITY_TOKEN: u8 = 1;
+    let long = |at: usize| -> Option<usize> {
+        let bytes = login.get(at..at + 4)?;
+        usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
+    };
+    if login.get(27)? & EXTENSION == 0 {
+        return None;
+    }
+    let pointer = usize::from(u16::from_le_bytes(login.get(56..58)?.try_into().ok()?));
+    let mut at = long(pointer)?;
+    while *login.get(at)? != 0xff {
+        let (feature, length) = (login[at], long(at + 1)?);
+        let body = at + 5;
+        if feature == FEDAUTH {
+            if login.get(body)? >> 1 != SECURITY_TOKEN {
+                return None;
+            }
+            let units = login.get(body + 5..body + 5 + long(body + 1)?)?;
+            let units: Vec<u16> = units
+                .chunks_exact(2)
+                .map(|two| u16::from_le_bytes([two[0], two[1]]))
+                .collect();
+            return String::from_utf16(&units).ok();
+        }
+        at = body + length;
+    }
+    None
+}
