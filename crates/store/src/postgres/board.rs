@@ -215,7 +215,7 @@ impl Cluster for Link {
              UPDATE holdfast.command AS command SET begun_at = ",
             now!(),
             ", epoch = $1 FROM open WHERE command.id = open.id
-             RETURNING command.id, command.node, command.actor, command.path, command.body"
+             RETURNING command.id, command.node, command.actor, command.path, command.body, command.asked_at"
         ),
         answer: concat!(
             "UPDATE holdfast.command SET ended_at = ",

@@ -52,10 +52,6 @@ pub(crate) trait Cluster: Lease {
     /// The transaction of [`Board::release`], in one round trip: while it is under way nobody leads. The lease row comes
     /// first, as in a takeover.
     fn give_up(&mut self, term: Term, to: Option<&str>, hold: Duration, reason: &str) -> Result<(), Error>;
-    /// The rows of orders that were taken up, oldest first.
-    fn oldest_first(orders: Vec<Self::Row>) -> Result<Vec<Self::Row>, DriverOf<Self>> {
-        Ok(orders)
-    }
 }
 
 /// The board of a cluster in a database on a server.

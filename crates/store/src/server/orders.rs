@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::board::ServerBoard;
 use super::link::Link;
-use super::value::{Row, database, values};
+use super::value::{Row, values};
 use crate::Error;
 use crate::orders::{Order, Orders, Progress};
 
@@ -81,10 +81,12 @@ impl<L: Link> Orders for ServerBoard<L> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let values = values![term.epoch.0 as i32, term.id, limit, FRESH];
         self.repeat(|link| {
-            let rows = link.rows(L::ORDERS.take_up, &values);
-            rows.and_then(L::oldest_first)
-                .and_then(|rows| rows.iter().map(order).collect())
-                .map_err(database("looking for commands that other nodes took"))
+            let doing = "looking for commands that other nodes took";
+            // What is changed comes back in no particular order.
+            let read = |row: &L::Row| Ok((row.get::<i64>(5)?, order(row)?));
+            let mut orders = link.read(doing, L::ORDERS.take_up, &values, read)?;
+            orders.sort_by_key(|(asked_at, _)| *asked_at);
+            Ok(orders.into_iter().map(|(_, order)| order).collect())
         })
     }
 

@@ -89,14 +89,4 @@ impl Cluster for Link {
         let values = values![term.epoch.0 as i32, term.id, to, micros(hold), reason];
         self.run("releasing the lease", sql::RELEASE, &values)
     }
-
-    /// What is changed comes back in no particular order; when it was asked for stands in the last column.
-    fn oldest_first(orders: Vec<Row>) -> Result<Vec<Row>, Driver> {
-        let mut orders = orders
-            .into_iter()
-            .map(|row| Ok((row.get::<i64>(5)?, row)))
-            .collect::<Result<Vec<_>, Driver>>()?;
-        orders.sort_by_key(|(asked_at, _)| *asked_at);
-        Ok(orders.into_iter().map(|(_, row)| row).collect())
-    }
 }
