@@ -8,6 +8,7 @@
 //! connection's way counts round trips and bytes. The tables are made in a database of its own, which is dropped.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use bench::toll::{Protocol, Toll};
@@ -195,21 +196,25 @@ async fn measure(on: &mut Connection, size: i64, toll: &Toll, body: &[u8]) -> Re
         .fold(f64::MAX, f64::min);
     for ((name, _), (took, messages, went)) in WAYS.iter().zip(all) {
         let each = took.as_secs_f64() / messages as f64;
-        println!(
+        writeln!(
+            std::io::stdout(),
             "{size:>6} {name:>7} {:>10.0} {:>12.1} {:>8.2} {:>12.3} {:>14.0}",
             1.0 / each,
             each * 1e6,
             each / best,
             went.round_trips as f64 / messages as f64,
             went.bytes_sent as f64 / messages as f64
-        );
+        )?;
     }
     Ok(())
 }
 
 async fn all() -> Result<(), Failure> {
     let Some(server) = Server::of_environment() else {
-        println!("skipped: HOLDFAST_TEST_SQLSERVER=sqlserver://sa@host:1433/master names no server");
+        writeln!(
+            std::io::stdout(),
+            "skipped: HOLDFAST_TEST_SQLSERVER=sqlserver://sa@host:1433/master names no server"
+        )?;
         return Ok(());
     };
     let mut keeper = server.connect(&server.address, "master").await?;
@@ -219,7 +224,10 @@ async fn all() -> Result<(), Failure> {
     let mut on = server.connect(&toll.address().to_string(), DATABASE).await?;
     run(&mut on, TABLES).await?;
     let body = vec![b'x'; BODY_BYTES];
-    println!("   size     way  messages/s  us a message    ratio  round trips  bytes sent");
+    writeln!(
+        std::io::stdout(),
+        "  size     way messages/s us a message    ratio  round trips     bytes sent"
+    )?;
     for size in [1, 10, 100, 1_000] {
         measure(&mut on, size, &toll, &body).await?;
     }
