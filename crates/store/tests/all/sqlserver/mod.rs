@@ -3,9 +3,14 @@
 
 mod board;
 mod conformance;
+mod fence;
 mod locking;
+mod outages;
 mod parity;
 mod peer;
+mod refusals;
+mod session;
 mod statements;
 mod support;
 mod takeover;
+mod unknown;
