@@ -55,7 +55,7 @@ pub(crate) async fn written(calls: Vec<Waiting>) -> u64 {
 
 /// Callers that write as an engine does: the next unit after the last one's answer, the same one again while
 /// the store cannot write. `written` counts the units of all.
-pub(crate) async fn write_on<S: Store>(
+async fn write_on<S: Store>(
     led: &Led<S>,
     caller: usize,
     stop: &AtomicBool,

@@ -7,7 +7,7 @@ use store::conformance::Fixture;
 use store::postgres::{self, Options, PostgresStore};
 use store::{Error, Store};
 
-pub(super) use crate::led::{holds_exactly, refused, retire, under_load, until, write_on, written};
+pub(super) use crate::led::{holds_exactly, refused, retire, under_load, until, written};
 
 pub(super) fn options(url: &str, rows: Option<u64>) -> Options {
     let mut options = Options::new(url);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use store::{CommitError, Error, RetentionRules, Store};
 
 use super::session::stone;
-use super::support::{Led, aside, open, retire, server, skipped, until};
+use super::support::{Led, open, retire, server, skipped, until};
 use crate::scenes::{handed_over, leads_again, refused_for_now, writes_again};
 use crate::support::block_on;
 
@@ -285,7 +285,7 @@ fn a_segment_that_somebody_reads_is_left_and_nobody_queues_behind_it() {
                 },
             );
             assert_eq!((retired.2, waiting), (1, 0), "{retired:?}");
-            aside(|| reader.let_go());
+            reader.let_go();
             assert!(retire(&led, i64::MAX).await.0 > 0);
             led.store.close().await.unwrap();
         });

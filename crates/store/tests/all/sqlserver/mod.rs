@@ -3,6 +3,7 @@
 
 mod board;
 mod conformance;
+mod errors;
 mod fence;
 mod locking;
 mod outages;

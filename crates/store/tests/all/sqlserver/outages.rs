@@ -7,7 +7,7 @@ use pgtest::Relay;
 use store::{CommitError, Store};
 
 use super::support::{Database, Led, holds_exactly, open, server, skipped, under_load, until};
-use super::unknown::tests_port;
+use super::unknown::closed_port;
 use crate::scenes::{
     a_network_that_forgets, a_network_that_stops, a_slow_network, down_and_up, finds_out, refused_for_now,
     writes_again,
@@ -91,7 +91,7 @@ fn while_the_database_is_away_calls_are_told_what_to_do_and_later_ones_succeed()
     let Some(port) = server.local_port(test) else {
         return;
     };
-    let (database, relay, nobody) = (server.database(), Relay::to(port), tests_port());
+    let (database, relay, nobody) = (server.database(), Relay::to(port), closed_port());
     let options = database.options_by(relay.port(), None);
     block_on(async {
         let led = Led::open(options.clone()).await;
@@ -125,7 +125,7 @@ fn a_leader_does_not_go_on_where_the_database_has_forgotten_what_it_wrote() {
             None => {
                 administrator.sql(&format!(
                     "DELETE FROM holdfast.s000001_message WHERE id = {}",
-                    forgotten.0
+                    forgotten.raw()
                 ));
                 for writer in administrator.writers() {
                     administrator.kill(writer);
@@ -134,7 +134,11 @@ fn a_leader_does_not_go_on_where_the_database_has_forgotten_what_it_wrote() {
         }
         finds_out(&led).await;
         let rows = database.sql("SELECT id FROM holdfast.s000001_message");
-        assert_eq!(rows, [kept.0.to_string()], "what it remembered was not added to");
+        assert_eq!(
+            rows,
+            [kept.raw().to_string()],
+            "what it remembered was not added to"
+        );
         // Whoever begins anew goes on with what is there.
         let mut again = database.options(None);
         again.node = "another".to_owned();

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
 use super::session::Session;
-pub(super) use crate::led::{holds_exactly, refused, retire, under_load, until};
+pub(super) use crate::led::{holds_exactly, retire, under_load, until};
 use crate::support::block_on;
 
 pub(super) const WHERE: &str = "HOLDFAST_TEST_SQLSERVER";

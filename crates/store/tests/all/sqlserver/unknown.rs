@@ -128,7 +128,7 @@ fn a_store_that_is_closed_before_it_could_find_out_says_that_it_does_not_know() 
         return;
     };
     let database = server.database();
-    let (relay, nobody) = (Relay::to(port), tests_port());
+    let (relay, nobody) = (Relay::to(port), closed_port());
     block_on(async {
         let led = Led::open(database.options_by(relay.port(), None)).await;
         let (mut stone, mut watch) = (stone(&database, &led), database.session());
@@ -146,7 +146,7 @@ fn a_store_that_is_closed_before_it_could_find_out_says_that_it_does_not_know() 
 }
 
 /// A port of this machine where nobody listens.
-pub(super) fn tests_port() -> u16 {
+pub(super) fn closed_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -162,7 +162,7 @@ fn a_unit_with_a_row_that_the_database_refuses_is_refused_alone() {
             let mut entry = led.message(1, &format!("C{number}"));
             if let (store::Entry::Message(message), true) = (&mut entry, poison) {
                 // A copy is of a message before it.
-                message.parent = Some(model::MessageId(i64::MAX));
+                message.parent = Some(model::MessageId(model::RowId(i64::MAX)));
             }
             entry
         };
