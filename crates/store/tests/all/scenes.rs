@@ -261,11 +261,11 @@ pub(crate) async fn a_missing_table<S: Store>(led: &Led<S>, sql: impl Fn(&str)) 
     assert_eq!(faults, ["segment 1: the table event is missing"]);
 }
 
-/// A body's bytes change in the database; `damage` is the statement that does it.
-pub(crate) async fn a_damaged_body<S: Store>(led: &Led<S>, sql: impl Fn(&str), damage: &str) {
+/// A body's bytes change in the database; `damage` does it.
+pub(crate) async fn a_damaged_body<S: Store>(led: &Led<S>, sql: impl Fn(&str), damage: impl FnOnce()) {
     let message = led.arrive(1, true).await;
     assert_eq!(led.store.check_integrity().await.unwrap(), Vec::<String>::new());
-    sql(damage);
+    damage();
     let text = format!("segment 1: the body of message {message} cannot be read: its bytes are damaged");
     let asked = led.store.messages_for_work(&[message]).await;
     let error = asked.unwrap_err().to_string();

@@ -93,8 +93,10 @@ fn a_body_that_is_damaged_is_named_and_not_handed_out() {
     let database = pgtest::server().database();
     block_on(async {
         let led = Led::open(options(&database.url(), None)).await;
-        let damage =
-            "UPDATE holdfast.s000001_message SET body = overlay(body PLACING '\\xffff'::bytea FROM 8)";
+        let damage = || {
+            let broken = "overlay(body PLACING '\\xffff'::bytea FROM 8)";
+            database.sql(&format!("UPDATE holdfast.s000001_message SET body = {broken}"));
+        };
         a_damaged_body(&led, |text| drop(database.sql(text)), damage).await;
     });
 }

@@ -18,7 +18,7 @@ fn a_takeover_waits_for_the_handoff_in_flight_and_fences_the_next() {
         block_on(async {
             let old = Led::open(database.options(None)).await;
             let new = open(database.options(None)).await.unwrap();
-            let (mut stone, mut watch) = (stone(&database, &old), database.session());
+            let (mut stone, mut watch) = (stone(&database, &old), database.watcher());
             let in_flight = old.begin("slow");
             let mut writer = 0;
             until("the handoff is in flight", async || {
@@ -29,7 +29,6 @@ fn a_takeover_waits_for_the_handoff_in_flight_and_fences_the_next() {
             .await;
             let takeover = async { new.acquire("other").await.unwrap() };
             let release = async {
-                let mut watch = database.session();
                 until("the takeover waits for the handoff", async || {
                     !watch.waiting_for(writer).is_empty()
                 })
@@ -51,7 +50,7 @@ fn while_a_handoff_is_in_flight_its_claim_is_a_lock() {
     for database in server.databases() {
         block_on(async {
             let led = Led::open(database.options(None)).await;
-            let (mut stone, mut watch) = (stone(&database, &led), database.session());
+            let (mut stone, mut watch) = (stone(&database, &led), database.watcher());
             let in_flight = led.begin("slow");
             until("the handoff is in flight", async || {
                 !watch.waiting_for(stone.number).is_empty()
@@ -89,7 +88,7 @@ fn a_handoff_that_meets_a_takeover_waits_for_its_end_and_obeys_it() {
     for database in server.databases() {
         block_on(async {
             let led = Led::open(database.options(None)).await;
-            let (mut takeover, mut watch) = (database.session(), database.session());
+            let (mut takeover, mut watch) = (database.session(), database.watcher());
             for (end, fenced) in [("ROLLBACK", false), ("COMMIT", true)] {
                 takeover.sql(
                     "BEGIN TRANSACTION; UPDATE holdfast.shard SET epoch = epoch + 1, term = NEWID() WHERE shard = 0",
@@ -123,7 +122,7 @@ fn a_row_that_somebody_else_claims_is_waited_for_and_written_under_afterwards() 
         block_on(async {
             let led = Led::open(database.options(None)).await;
             led.arrive(1, false).await;
-            let (mut other, mut watch) = (database.session(), database.session());
+            let (mut other, mut watch) = (database.session(), database.watcher());
             other.hold_the_shard();
             let in_flight = led.begin("waits");
             until("the handoff waits for the row", async || {
@@ -162,7 +161,7 @@ fn a_takeover_ends_the_session_of_the_leader_before() {
     let database = server.database();
     block_on(async {
         let old = Led::open(database.options(None)).await;
-        let mut watch = database.session();
+        let mut watch = database.watcher();
         let [before] = watch.writers()[..] else {
             panic!("one writes");
         };
@@ -190,7 +189,7 @@ fn a_session_of_an_older_leader_that_hangs_with_the_row_in_hand_is_ended() {
                 "DECLARE @term varbinary(128); SET @term = CAST(0 AS varbinary(4)); SET CONTEXT_INFO @term",
             );
             hung.hold_the_shard();
-            let mut watch = database.session();
+            let mut watch = database.watcher();
             let term = new.acquire("other").await.unwrap();
             assert!(!watch.writers().contains(&hung.number), "it was not ended");
             assert!(hung.ask("COMMIT TRANSACTION").is_err(), "its session goes on");
@@ -265,7 +264,7 @@ fn a_segment_that_somebody_reads_is_left_and_nobody_queues_behind_it() {
                 segments.len() == 3 && segments[..2].iter().all(|segment| segment.sealed)
             })
             .await;
-            let (mut reader, mut watch) = (database.session(), database.session());
+            let (mut reader, mut watch) = (database.session(), database.watcher());
             reader.sql(
                 "BEGIN TRANSACTION;
                  SELECT CAST(COUNT(*) AS int) FROM holdfast.s000001_message WITH (TABLOCK, HOLDLOCK)",

@@ -113,9 +113,13 @@ fn a_body_that_is_damaged_is_named_and_not_handed_out() {
     let database = server.database();
     block_on(async {
         let led = Led::open(database.options(None)).await;
-        let damage =
-            "UPDATE holdfast.s000001_message SET body = CAST(SUBSTRING(body, 1, 7) AS varbinary(8000))
-             + CAST(0xffff AS varbinary(8000)) + CAST(SUBSTRING(body, 10, 7000) AS varbinary(8000))";
+        let damage = || {
+            let hex = database.sql("SELECT body FROM holdfast.s000001_message");
+            let (before, after) = (&hex[0][..14], &hex[0][18..]);
+            database.sql(&format!(
+                "UPDATE holdfast.s000001_message SET body = 0x{before}FFFF{after}"
+            ));
+        };
         a_damaged_body(&led, |text| drop(database.sql(text)), damage).await;
         led.store.close().await.unwrap();
     });

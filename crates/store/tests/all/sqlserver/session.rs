@@ -75,7 +75,7 @@ impl<'s> Session<'s> {
         let asked = if self.server.stand_in {
             format!(
                 "SELECT CAST(pid AS int) FROM pg_catalog.pg_locks
-                 WHERE CAST(relation AS int) = OBJECT_ID(N'{table}') AND CAST(granted AS varchar(5)) = 'false'"
+                 WHERE CAST(relation AS int) = OBJECT_ID(N'{table}') AND CAST(granted AS varchar(5)) IN ('f', 'false')"
             )
         } else {
             format!(

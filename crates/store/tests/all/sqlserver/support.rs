@@ -195,7 +195,7 @@ pub(super) fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| scope.spawn(work).join().unwrap())
 }
 
-/// Runs a batch; the first column of all its rows, as text.
+/// Runs a batch; the first column of all its rows, as text, bytes by their digits.
 pub(super) async fn ask(client: &mut Connection, batch: &str) -> Result<Vec<String>, String> {
     let said = |fault: tiberius::error::Error| fault.to_string();
     let answer = client.simple_query(batch).await.map_err(said)?;
@@ -204,8 +204,10 @@ pub(super) async fn ask(client: &mut Connection, batch: &str) -> Result<Vec<Stri
         let text = row.try_get::<&str, _>(0).ok().flatten().map(str::to_owned);
         let short = || row.try_get::<i32, _>(0).ok().flatten();
         let long = || row.try_get::<i64, _>(0).ok().flatten();
+        let bytes = || row.try_get::<&[u8], _>(0).ok().flatten();
         text.or_else(|| short().map(|value| value.to_string()))
             .or_else(|| long().map(|value| value.to_string()))
+            .or_else(|| bytes().map(|bytes| bytes.iter().map(|byte| format!("{byte:02X}")).collect()))
             .unwrap_or_default()
     };
     Ok(rows.iter().flatten().map(text).collect())
@@ -243,6 +245,14 @@ impl Database<'_> {
     /// A session in it that stays open.
     pub(super) fn session(&self) -> Session<'_> {
         self.server.session(&self.name, "holdfast-test")
+    }
+
+    /// The same, to look who waits for whom. A stand-in takes seconds to read that question for the first time.
+    pub(super) fn watcher(&self) -> Session<'_> {
+        let mut session = self.session();
+        session.waiting_for(0);
+        session.writers();
+        session
     }
 
     /// To open a store by way of another port of this machine.

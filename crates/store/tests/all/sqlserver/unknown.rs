@@ -14,7 +14,7 @@ fn a_commit_whose_session_is_ended_before_it_happened_is_written_once() {
     for database in server.databases() {
         block_on(async {
             let led = Led::open(database.options(None)).await;
-            let (mut stone, mut watch) = (stone(&database, &led), database.session());
+            let (mut stone, mut watch) = (stone(&database, &led), database.watcher());
             let units = ["slow", "other"].map(|id| Unit::one(led.message(1, id))).to_vec();
             let answer = led.store.submit(led.term, units);
             let mut writer = Vec::new();
@@ -46,7 +46,7 @@ fn a_commit_that_happened(test: &str, end: &End) {
         let relay = Relay::to(port);
         block_on(async {
             let led = Led::open(database.options_by(relay.port(), None)).await;
-            let (mut stone, mut watch) = (stone(&database, &led), database.session());
+            let (mut stone, mut watch) = (stone(&database, &led), database.watcher());
             let writers = watch.writers();
             let answer = led.begin("slow");
             until("the commit is in flight", async || {
@@ -97,7 +97,7 @@ fn a_connection_that_is_reset_in_a_commit_leaves_one_message() {
         let relay = Relay::to(port);
         block_on(async {
             let led = Led::open(database.options_by(relay.port(), None)).await;
-            let (mut stone, mut watch) = (stone(&database, &led), database.session());
+            let (mut stone, mut watch) = (stone(&database, &led), database.watcher());
             let answer = led.begin("slow");
             let mut lost = Vec::new();
             until("the commit is in flight", async || {
@@ -131,7 +131,7 @@ fn a_store_that_is_closed_before_it_could_find_out_says_that_it_does_not_know() 
     let (relay, nobody) = (Relay::to(port), closed_port());
     block_on(async {
         let led = Led::open(database.options_by(relay.port(), None)).await;
-        let (mut stone, mut watch) = (stone(&database, &led), database.session());
+        let (mut stone, mut watch) = (stone(&database, &led), database.watcher());
         let answer = led.begin("slow");
         until("the commit is in flight", async || {
             !watch.waiting_for(stone.number).is_empty()
