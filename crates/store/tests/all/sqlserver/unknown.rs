@@ -4,7 +4,7 @@ use pgtest::Relay;
 use store::{CommitError, Store, Unit};
 
 use super::session::stone;
-use super::support::{Led, server, until};
+use super::support::{Led, server, skipped, until};
 use crate::scenes::{found_again, refused_alone, written_once};
 use crate::support::block_on;
 
@@ -178,24 +178,23 @@ fn a_unit_with_a_row_that_the_database_refuses_is_refused_alone() {
 fn text_that_another_database_cannot_keep_comes_back_as_it_was() {
     let Some(server) = server() else { return };
     let database = server.database();
-    let texts = [
-        "a\u{0}b",
+    let mut texts = vec![
         "\u{1}\u{7f}\"\\/",
         "\u{feff}\u{fffd}\u{10ffff}",
         "'; --",
         "\u{e9}e\u{301} 𝄞",
     ];
+    if server.stand_in {
+        let test = "unknown::text_that_another_database_cannot_keep_comes_back_as_it_was, U+0000";
+        skipped(test, "a stand-in is PostgreSQL below, which cannot keep it");
+    } else {
+        texts.push("a\u{0}b");
+    }
     block_on(async {
         let led = Led::open(database.options(None)).await;
-        let units = texts.map(|text| Unit::one(led.message(1, text)));
-        for (answer, text) in led
-            .store
-            .submit(led.term, units.to_vec())
-            .await
-            .into_iter()
-            .zip(texts)
-        {
-            let id = model::MessageId(answer.unwrap().rows[0]);
+        for text in texts {
+            let receipt = led.commit(vec![led.message(1, text)]).await.unwrap();
+            let id = model::MessageId(receipt.rows[0]);
             let found = led.store.message(id).await.unwrap().unwrap();
             assert_eq!(found.summary.control_id.as_deref(), Some(text));
         }
