@@ -296,6 +296,11 @@ pub(super) fn connecting(place: &str, error: &Driver, by_token: bool) -> Error {
             "does not let this user into the database: create the user in it",
             true,
         ),
+        // So many, says its text, may be there at a time in a database of this size.
+        (Some(10_928 | 10_929), _) => (
+            "has as many sessions or requests as its size allows: close some, or give the database a larger size",
+            false,
+        ),
         (Some(number), Driver::Server { class: severity, .. }) => match class(number, *severity) {
             Class::Connections => ("takes no more connections: close some", false),
             Class::ReadOnly | Class::Moving => (

@@ -4,9 +4,11 @@
 mod conformance;
 mod crash;
 mod disk_full;
+mod led;
 mod postgres;
 mod promises;
 mod refusals;
 mod retention;
+mod scenes;
 mod sqlserver;
 mod support;

@@ -1,37 +1,13 @@
 //! The primary is lost and its standby takes over: what was acknowledged is there, writing goes on by itself,
 //! and the old primary is not written to when it comes back.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use futures::future::{join, join_all};
-use model::MessageId;
 use pgtest::{Relay, Server};
 use store::postgres::Durability;
-use store::{CommitError, Error, Store, Unit};
+use store::{Error, Store};
 
-use super::support::{Led, holds_exactly, open, options, refused, until, write_on, written};
+use super::support::{Led, holds_exactly, open, options, refused, under_load, written};
+use crate::scenes::finds_out;
 use crate::support::block_on;
-
-/// Calls to write, with `trouble` in the middle; what was acknowledged.
-async fn under_load(led: &Led, trouble: impl FnOnce()) -> Vec<MessageId> {
-    let (stop, written) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let more = async |count: usize| {
-        let goal = written.load(Ordering::Relaxed) + count;
-        until("units are written", async || {
-            written.load(Ordering::Relaxed) >= goal
-        })
-        .await;
-    };
-    let callers = join_all((0..8).map(|caller| write_on(led, caller, &stop, &written)));
-    let course = async {
-        more(100).await;
-        tokio::task::block_in_place(trouble);
-        more(100).await;
-        stop.store(true, Ordering::Relaxed);
-    };
-    let (outcomes, ()) = join(callers, course).await;
-    outcomes.into_iter().flat_map(|(kept, _)| kept).collect()
-}
 
 /// A primary that was replaced comes back, and commits without waiting for anybody.
 fn come_back(server: &Server) {
@@ -48,7 +24,7 @@ fn an_address_that_moves_to_the_promoted_standby_is_followed_and_back_to_the_old
     let address = Relay::to(first.port());
     block_on(async {
         let led = Led::open(options(&address.url(&database), Some(300))).await;
-        let kept = under_load(&led, || {
+        let kept = under_load(&led, 1, || {
             first.crash();
             second.promote();
             address.switch(second.port());
@@ -62,9 +38,7 @@ fn an_address_that_moves_to_the_promoted_standby_is_followed_and_back_to_the_old
         let before = database.sql(claim);
         address.switch(first.port());
         // In flight until its outcome is known; those behind it are told.
-        let waits = led
-            .store
-            .submit(led.term, vec![Unit::one(led.message(1, "waits"))]);
+        let waits = led.begin("waits");
         let (_, joined) = refused(&led, "the old primary is refused", |text| {
             text.contains("old primary that was replaced")
         })
@@ -107,7 +81,7 @@ fn of_several_servers_the_newest_primary_is_used() {
         open(strict).await.unwrap().close().await.unwrap();
 
         let led = Led::open(options(&url, None)).await;
-        let kept = under_load(&led, || {
+        let kept = under_load(&led, 1, || {
             first.crash();
             second.promote();
         })
@@ -159,18 +133,7 @@ fn a_leader_does_not_go_on_where_the_database_has_forgotten_what_it_wrote() {
             second.promote();
             address.switch(second.port());
         });
-        let next = led.message(3, "next");
-        let unit = Unit::one(next);
-        let mut ended = None;
-        until("the leader finds out", async || {
-            let answer = led.store.submit(led.term, vec![unit.clone()]).await.remove(0);
-            if !matches!(answer, Err(CommitError::Unavailable(_))) {
-                ended = Some(answer);
-            }
-            ended.is_some()
-        })
-        .await;
-        assert!(matches!(ended, Some(Err(CommitError::Fenced))), "{ended:?}");
+        finds_out(&led).await;
         let count = second.sql(database.name(), "SELECT count(*) FROM holdfast.s000001_message");
         assert_eq!(count, "1", "what it remembered was not added to");
         // Whoever begins anew goes on with what is there.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use store::{CommitError, Store};
 
 use super::support::{Led, open, options, slow_down, until};
+use crate::scenes::{handed_over, leads_again};
 use crate::support::block_on;
 
 #[test]
@@ -16,9 +17,7 @@ fn a_takeover_waits_for_the_handoff_in_flight_and_fences_the_next() {
         let new = open(options(&database.url(), None)).await.unwrap();
         slow_down(&database, 1.5);
         let begun = Instant::now();
-        let in_flight = old
-            .store
-            .submit(old.term, vec![store::Unit::one(old.message(1, "slow"))]);
+        let in_flight = old.begin("slow");
         until("the handoff is in flight", async || is_sleeping(&database)).await;
         let term = new.acquire("other").await.unwrap();
         let waited = begun.elapsed();
@@ -26,16 +25,7 @@ fn a_takeover_waits_for_the_handoff_in_flight_and_fences_the_next() {
             waited >= Duration::from_millis(1_400),
             "it did not wait: {waited:?}"
         );
-        let receipt = in_flight
-            .await
-            .remove(0)
-            .expect("it was committed before the takeover");
-        let found = new.message(model::MessageId(receipt.rows[0])).await.unwrap();
-        assert!(found.is_some(), "the new leader sees it at once");
-        let late = old.commit(vec![old.message(2, "late")]).await;
-        assert!(matches!(late, Err(CommitError::Fenced)), "{late:?}");
-        assert_eq!(new.census().await.unwrap().messages, 1);
-        new.release(term).await.unwrap();
+        handed_over(&old, in_flight, &new, term).await;
     });
 }
 
@@ -84,14 +74,6 @@ fn a_takeover_ends_the_session_of_the_leader_before() {
         let new = open(options(&database.url(), None)).await.unwrap();
         let term = new.acquire("other").await.unwrap();
         until("the older session is gone", async || database.sql(writers) == "0").await;
-        assert!(matches!(
-            old.commit(vec![old.message(1, "late")]).await,
-            Err(CommitError::Fenced)
-        ));
-        // It may lead again, on a connection of its own.
-        let again = old.store.acquire("node").await.unwrap();
-        assert_eq!(again.epoch.0, term.epoch.0 + 1);
-        let unit = vec![store::Unit::one(old.message(1, "again"))];
-        old.store.submit(again, unit).await.remove(0).unwrap();
+        leads_again(&old, term).await;
     });
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use pgtest::Relay;
 use store::{Store, Unit};
 
-use super::support::{Led, options, refused, slow_down, until, written};
+use super::support::{Led, options, slow_down, until};
+use crate::scenes::{a_network_that_forgets, a_network_that_stops, a_slow_network};
 use crate::support::block_on;
 
 /// A store by way of a relay, that gives a commit up after a second.
@@ -21,16 +22,7 @@ fn a_slow_network_loses_nothing() {
     let relay = Relay::to(pgtest::server().port());
     block_on(async {
         let led = led_by(&relay, &database).await;
-        let mut written = 0;
-        for (delay, count) in [(20, 10), (200, 3)] {
-            relay.delay(Duration::from_millis(delay));
-            for _ in 0..count {
-                led.arrive(1, false).await;
-                written += 1;
-            }
-        }
-        relay.delay(Duration::ZERO);
-        assert_eq!(led.store.census().await.unwrap().messages, written);
+        a_slow_network(&led, &relay).await;
     });
 }
 
@@ -40,18 +32,7 @@ fn a_network_that_stops_and_goes_on_is_waited_for() {
     let relay = Relay::to(pgtest::server().port());
     block_on(async {
         let led = led_by(&relay, &database).await;
-        relay.stall();
-        let first = led
-            .store
-            .submit(led.term, vec![Unit::one(led.message(1, "first"))]);
-        // Those that come while it is being looked for are told so, and keep their messages.
-        let (told, joined) = refused(&led, "a call is told", |_| true).await;
-        assert!(told.contains("goes on by itself"), "{told}");
-        relay.resume();
-        first.await.remove(0).unwrap();
-        led.arrive(3, false).await;
-        let joined = written(joined).await;
-        assert_eq!(led.store.census().await.unwrap().messages, 2 + joined);
+        a_network_that_stops(&led, &relay).await;
     });
 }
 
@@ -61,12 +42,7 @@ fn connections_that_the_network_forgot_are_given_up_and_made_anew() {
     let relay = Relay::to(pgtest::server().port());
     block_on(async {
         let led = led_by(&relay, &database).await;
-        led.arrive(1, false).await;
-        led.store.census().await.unwrap();
-        relay.forget();
-        // Nothing ends the old connections, and nothing is ever heard from them.
-        led.arrive(2, false).await;
-        assert_eq!(led.store.census().await.unwrap().messages, 2);
+        a_network_that_forgets(&led, &relay).await;
     });
 }
 

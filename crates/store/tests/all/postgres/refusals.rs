@@ -1,16 +1,13 @@
 //! A database that cannot be trusted with messages is not used: the store says why and what to do.
 
-use futures::future::join_all;
-use store::{Error, Store};
+use store::Store;
 
 use super::support::{Led, open, options};
+use crate::scenes::{a_damaged_body, a_missing_table, many_open, refusal};
 use crate::support::block_on;
 
 async fn refused(url: &str) -> String {
-    match open(options(url, None)).await {
-        Err(Error::Refused(text) | Error::Outdated(text)) => text,
-        other => panic!("{other:?}"),
-    }
+    refusal(open(options(url, None)).await)
 }
 
 #[test]
@@ -18,10 +15,7 @@ fn many_that_open_an_empty_database_at_once_make_one_schema() {
     let database = pgtest::server().database();
     block_on(async {
         let url = database.url();
-        let opened = join_all((0..6).map(|_| open(options(&url, None)))).await;
-        for store in opened {
-            store.unwrap().close().await.unwrap();
-        }
+        many_open(async || open(options(&url, None)).await).await;
         let versions = "SELECT string_agg(version::text, ' ' ORDER BY version) FROM holdfast.migration";
         assert_eq!(database.sql(versions), "1 2 3");
         assert_eq!(
@@ -89,11 +83,7 @@ fn a_table_that_is_gone_is_reported() {
     let database = pgtest::server().database();
     block_on(async {
         let led = Led::open(options(&database.url(), None)).await;
-        led.arrive(1, true).await;
-        assert_eq!(led.store.check_integrity().await.unwrap(), Vec::<String>::new());
-        database.sql("DROP TABLE holdfast.s000001_event");
-        let faults = led.store.check_integrity().await.unwrap();
-        assert_eq!(faults, ["segment 1: the table event is missing"]);
+        a_missing_table(&led, |text| drop(database.sql(text))).await;
         database.sql("INSERT INTO holdfast.s000001_outcome VALUES (5, 6, 4, 1, 1, 1)");
     });
 }
@@ -103,22 +93,10 @@ fn a_body_that_is_damaged_is_named_and_not_handed_out() {
     let database = pgtest::server().database();
     block_on(async {
         let led = Led::open(options(&database.url(), None)).await;
-        let message = led.arrive(1, true).await;
-        assert_eq!(led.store.check_integrity().await.unwrap(), Vec::<String>::new());
-        database
-            .sql("UPDATE holdfast.s000001_message SET body = overlay(body PLACING '\\xffff'::bytea FROM 8)");
-        let text = format!("segment 1: the body of message {message} cannot be read: its bytes are damaged");
-        let error = led
-            .store
-            .messages_for_work(&[message])
-            .await
-            .unwrap_err()
-            .to_string();
-        assert!(error.starts_with(&text), "{error}");
-        let faults = led.store.check_integrity().await.unwrap();
-        assert!(faults.len() == 1 && faults[0].starts_with(&text), "{faults:?}");
-        database.sql("UPDATE holdfast.s000001_message SET enc = 99");
-        let error = led.store.message(message).await.unwrap_err().to_string();
-        assert!(error.contains("(99)") && error.contains("newer"), "{error}");
+        let damage = || {
+            let broken = "overlay(body PLACING '\\xffff'::bytea FROM 8)";
+            database.sql(&format!("UPDATE holdfast.s000001_message SET body = {broken}"));
+        };
+        a_damaged_body(&led, |text| drop(database.sql(text)), damage).await;
     });
 }

@@ -8,7 +8,7 @@ use model::{Clock, MessageId, Timestamp};
 use store::views::MessageFilter;
 use store::{Done, Horizon, RetentionRules, Store};
 
-use super::support::{Led, options, until};
+use super::support::{Led, options, retire, until};
 use crate::support::block_on;
 
 fn tables(database: &pgtest::Database<'_>) -> usize {
@@ -23,23 +23,6 @@ async fn all_drained(led: &Led, segments: usize) {
         led.store.segment_counts().await.unwrap() == (segments, segments - 1)
     })
     .await;
-}
-
-/// Retires every full segment; how many were dropped, how many made anew, and how many
-/// somebody reads.
-async fn retire(led: &Led, received_before: i64) -> (usize, usize, usize) {
-    let rules = RetentionRules::all(Timestamp(received_before));
-    let mut done = Vec::new();
-    for segment in led.store.segments().await.unwrap() {
-        let retired = led.store.retire_segment(led.term, segment.number, &rules).await;
-        done.extend(retired.unwrap().map(|retired| retired.done));
-    }
-    let count = |what: fn(&Done) -> bool| done.iter().filter(|done| what(done)).count();
-    (
-        count(|done| matches!(done, Done::Dropped(bytes) if *bytes > 0)),
-        count(|done| matches!(done, Done::Shrunk(_))),
-        count(|done| *done == Done::Busy),
-    )
 }
 
 fn database_bytes(database: &pgtest::Database<'_>) -> u64 {

@@ -3,17 +3,11 @@
 use std::time::{Duration, Instant};
 
 use store::postgres::PostgresStore;
-use store::{Error, Schema, Store};
+use store::{Error, Store};
 
 use super::support::{Led, open, options, until};
+use crate::scenes::a_newer_schema;
 use crate::support::block_on;
-
-fn step(database: &pgtest::Database<'_>, version: u32, works_from: &str) {
-    database.sql(&format!(
-        "INSERT INTO holdfast.migration (version, name, checksum, applied_at, works_from)
-         VALUES ({version}, 'later', 'of a newer release', 0, {works_from})"
-    ));
-}
 
 async fn opened(database: &pgtest::Database<'_>) -> Result<PostgresStore, Error> {
     open(options(&database.url(), None)).await
@@ -24,28 +18,12 @@ fn a_newer_schema_is_worked_with_where_its_steps_say_so() {
     let database = pgtest::server().database();
     block_on(async {
         let led = Led::open(options(&database.url(), None)).await;
-        let schema = led.store.schema().await.unwrap();
-        assert_eq!(schema.version, schema.known);
-        assert!(schema.works_from <= schema.known);
-        step(&database, 1000, "3");
-        let later = Schema {
-            version: 1000,
-            works_from: 3,
-            ..schema
-        };
-        assert_eq!(led.store.schema().await.unwrap(), later);
-        opened(&database).await.unwrap().lead(led.term).await.unwrap();
-        step(&database, 1001, "1000");
-        // Whoever has it open is told when it is to lead; whoever opens it, at once.
-        for refused in [led.store.lead(led.term).await, opened(&database).await.map(drop)] {
-            assert!(
-                matches!(&refused, Err(Error::Outdated(text)) if text.contains("knows 1000")),
-                "{refused:?}"
-            );
-        }
-        database.sql("DELETE FROM holdfast.migration WHERE version = 1001");
-        step(&database, 1002, "NULL"); // says nothing of older programs
-        assert!(matches!(opened(&database).await, Err(Error::Outdated(_))));
+        a_newer_schema(
+            &led,
+            |text| drop(database.sql(text)),
+            async || opened(&database).await,
+        )
+        .await;
     });
 }
 

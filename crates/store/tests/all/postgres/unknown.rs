@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use futures::FutureExt;
-use model::MessageId;
 use store::{CommitError, Store, Unit};
 
 use super::support::{Led, options, slow_down, until};
+use crate::scenes::{found_again, refused_alone, written_once};
 use crate::support::block_on;
 
 const WRITER: &str = "datname = current_database() AND application_name LIKE 'holdfast-writer %'";
@@ -29,15 +29,7 @@ fn a_commit_whose_session_is_ended_before_it_happened_is_written_once() {
         let units = ["slow", "other"].map(|id| Unit::one(led.message(1, id))).to_vec();
         let answer = led.store.submit(led.term, units);
         when_waiting(&database, "PgSleep", "pg_terminate_backend").await;
-        let rows: Vec<_> = answer
-            .await
-            .into_iter()
-            .map(|answer| answer.unwrap().rows[0])
-            .collect();
-        assert!(rows[0] < rows[1]);
-        assert_eq!(led.store.census().await.unwrap().messages, 2);
-        let later = led.arrive(2, false).await;
-        assert!(later.0 > rows[1], "numbers go on growing");
+        written_once(&led, answer).await;
     });
 }
 
@@ -60,10 +52,7 @@ fn a_commit_that_happened_before_its_session_was_ended_is_found() {
         let answer = led.store.submit(led.term, vec![Unit::one(led.message(1, "C"))]);
         when_waiting(&database, "SyncRep", "pg_terminate_backend").await;
         consoled(&server);
-        let receipt = answer.await.remove(0).unwrap();
-        let found = led.store.message(MessageId(receipt.rows[0])).await.unwrap();
-        assert!(found.is_some());
-        assert_eq!(led.store.census().await.unwrap().messages, 1);
+        found_again(&led, answer).await;
     });
 }
 
@@ -114,28 +103,10 @@ fn a_unit_with_text_that_the_database_cannot_keep_is_refused_alone() {
     let database = pgtest::server().database();
     block_on(async {
         let led = Led::open(options(&database.url(), None)).await;
-        let units = (0..40).map(|number| {
-            let text = if number % 13 == 5 {
-                "a\0b".to_owned()
-            } else {
-                format!("C{number}")
-            };
-            Unit::one(led.message(1, &text))
-        });
-        let answers = led.store.submit(led.term, units.collect()).await;
-        let mut rows = Vec::new();
-        for (number, answer) in answers.into_iter().enumerate() {
-            match answer {
-                Ok(receipt) => rows.push(receipt.rows[0]),
-                Err(CommitError::Rejected(text)) => {
-                    assert_eq!(number % 13, 5, "{text}");
-                    assert!(text.contains("UTF8"), "{text}");
-                }
-                Err(other) => panic!("{number}: {other}"),
-            }
-        }
-        assert_eq!(rows.len(), 37);
-        assert!(rows.is_sorted(), "the others keep their order");
-        assert_eq!(led.store.census().await.unwrap().messages, 37);
+        let entry = |number, poison| match poison {
+            true => led.message(1, "a\0b"),
+            false => led.message(1, &format!("C{number}")),
+        };
+        refused_alone(&led, entry, |text| text.contains("UTF8")).await;
     });
 }

@@ -3,9 +3,15 @@
 
 mod board;
 mod conformance;
+mod errors;
+mod fence;
 mod locking;
+mod outages;
 mod parity;
 mod peer;
+mod refusals;
+mod session;
 mod statements;
 mod support;
 mod takeover;
+mod unknown;

@@ -13,12 +13,17 @@ use store::conformance::Fixture;
 use store::sqlserver::{self, Options};
 use store::{Error, Store};
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel};
-use tokio_util::compat::TokioAsyncWriteCompatExt;
+use tokio::net::TcpStream;
+use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
+use super::session::Session;
+pub(super) use crate::led::{holds_exactly, retire, under_load, until};
 use crate::support::block_on;
 
 pub(super) const WHERE: &str = "HOLDFAST_TEST_SQLSERVER";
 pub(super) const PASSWORD: &str = "HOLDFAST_TEST_SQLSERVER_PASSWORD";
+
+pub(super) type Connection = Client<Compat<TcpStream>>;
 
 /// Where the server is.
 pub(super) struct Server {
@@ -59,6 +64,10 @@ pub(super) fn server() -> Option<&'static Server> {
 }
 
 impl Server {
+    pub(super) fn user(&self) -> &str {
+        self.parts().0
+    }
+
     fn parts(&self) -> (&str, &str, u16) {
         let rest = self.base.trim_start_matches("sqlserver://");
         let (user, place) = rest.split_once('@').expect("it was looked at");
@@ -81,69 +90,127 @@ impl Server {
         database: &str,
         batch: &str,
     ) -> Result<Vec<String>, String> {
+        let asking = async {
+            let mut client = self.connect(user, password, database, "holdfast-test").await?;
+            ask(&mut client, batch).await
+        };
+        aside(|| block_on(asking))
+    }
+
+    /// A connection of the tests' own, by this program's name.
+    pub(super) async fn connect(
+        &self,
+        user: &str,
+        password: &str,
+        database: &str,
+        program: &str,
+    ) -> Result<Connection, String> {
         let (_, host, port) = self.parts();
         let mut config = Config::new();
         config.host(host);
         config.port(port);
         config.database(database);
+        config.application_name(program);
         config.authentication(AuthMethod::sql_server(user, password));
-        let local = host == "localhost" || host.starts_with("127.");
-        let level = if local {
+        let level = if self.is_local() {
             EncryptionLevel::NotSupported
         } else {
             EncryptionLevel::Required
         };
         config.encryption(level);
         config.trust_cert();
-        let asking = async {
-            let stream = tokio::net::TcpStream::connect((host, port))
-                .await
-                .map_err(|fault| fault.to_string())?;
-            let client = Client::connect(config, stream.compat_write()).await;
-            let mut client = client.map_err(|fault| fault.to_string())?;
-            let answer = client
-                .simple_query(batch)
-                .await
-                .map_err(|fault| fault.to_string())?;
-            let rows = answer.into_results().await.map_err(|fault| fault.to_string())?;
-            let text = |row: &tiberius::Row| {
-                let as_text = row.try_get::<&str, _>(0).ok().flatten().map(str::to_owned);
-                as_text
-                    .or_else(|| {
-                        row.try_get::<i32, _>(0)
-                            .ok()
-                            .flatten()
-                            .map(|value| value.to_string())
-                    })
-                    .or_else(|| {
-                        row.try_get::<i64, _>(0)
-                            .ok()
-                            .flatten()
-                            .map(|value| value.to_string())
-                    })
-                    .unwrap_or_default()
-            };
-            Ok(rows.iter().flatten().map(text).collect())
-        };
-        // Beside the runtime of a test that may be running here.
-        std::thread::scope(|scope| scope.spawn(|| block_on(asking)).join().unwrap())
+        let stream = TcpStream::connect((host, port))
+            .await
+            .map_err(|fault| fault.to_string())?;
+        let client = Client::connect(config, stream.compat_write()).await;
+        client.map_err(|fault| fault.to_string())
+    }
+
+    /// A session that stays open.
+    pub(super) fn session(&self, database: &str, program: &str) -> Session<'_> {
+        Session::open(self, database, program)
+    }
+
+    fn is_local(&self) -> bool {
+        let (_, host, _) = self.parts();
+        host == "localhost" || host.starts_with("127.")
+    }
+
+    /// The port of a server on this machine, which a test can put itself before; `None`, said aloud, of another one.
+    pub(super) fn local_port(&self, test: &str) -> Option<u16> {
+        if self.is_local() {
+            return Some(self.parts().2);
+        }
+        skipped(
+            test,
+            "the server is on another machine, so its network cannot be spoiled",
+        );
+        None
+    }
+
+    /// Whether this test can be run on this server; where not, that and why is said aloud.
+    pub(super) fn can(&self, test: &str, why_not: &str) -> bool {
+        if self.stand_in {
+            skipped(test, why_not);
+        }
+        !self.stand_in
+    }
+
+    /// A fresh database for each way of reading that the server has: with versions of rows and under locks. A stand-in has
+    /// one.
+    pub(super) fn databases(&self) -> Vec<Database<'_>> {
+        if self.stand_in {
+            return vec![self.database()];
+        }
+        ["ON", "OFF"].map(|versions| self.database_with(versions)).into()
     }
 
     /// A fresh database. On SQL Server every other one has row versioning off.
     pub(super) fn database(&self) -> Database<'_> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        self.database_with(if count.is_multiple_of(2) { "ON" } else { "OFF" })
+    }
+
+    fn database_with(&self, versions: &str) -> Database<'_> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("holdfast_test_{}_{count}", std::process::id());
         one_at_a_time(|| self.sql("master", &format!("CREATE DATABASE {name}")));
         if !self.stand_in {
-            let versions = if count.is_multiple_of(2) { "ON" } else { "OFF" };
-            self.sql(
-                "master",
-                &format!("ALTER DATABASE {name} SET READ_COMMITTED_SNAPSHOT {versions}"),
-            );
+            let set = format!("ALTER DATABASE {name} SET READ_COMMITTED_SNAPSHOT {versions}");
+            self.sql("master", &set);
         }
         Database { server: self, name }
     }
+}
+
+/// Says aloud that a test was left out, so that nobody takes it for run.
+pub(super) fn skipped(test: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: sqlserver::{test}: {why}");
+}
+
+/// Runs what blocks beside the runtime of a test that may be running here.
+pub(super) fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(work).join().unwrap())
+}
+
+/// Runs a batch; the first column of all its rows, as text, bytes by their digits.
+pub(super) async fn ask(client: &mut Connection, batch: &str) -> Result<Vec<String>, String> {
+    let said = |fault: tiberius::error::Error| fault.to_string();
+    let answer = client.simple_query(batch).await.map_err(said)?;
+    let rows = answer.into_results().await.map_err(said)?;
+    let text = |row: &tiberius::Row| {
+        let text = row.try_get::<&str, _>(0).ok().flatten().map(str::to_owned);
+        let short = || row.try_get::<i32, _>(0).ok().flatten();
+        let long = || row.try_get::<i64, _>(0).ok().flatten();
+        let bytes = || row.try_get::<&[u8], _>(0).ok().flatten();
+        text.or_else(|| short().map(|value| value.to_string()))
+            .or_else(|| long().map(|value| value.to_string()))
+            .or_else(|| bytes().map(|bytes| bytes.iter().map(|byte| format!("{byte:02X}")).collect()))
+            .unwrap_or_default()
+    };
+    Ok(rows.iter().flatten().map(text).collect())
 }
 
 /// Making and dropping databases side by side gets in its own way.
@@ -173,6 +240,30 @@ impl Database<'_> {
 
     pub(super) fn sql(&self, batch: &str) -> Vec<String> {
         self.server.sql(&self.name, batch)
+    }
+
+    /// A session in it that stays open.
+    pub(super) fn session(&self) -> Session<'_> {
+        self.server.session(&self.name, "holdfast-test")
+    }
+
+    /// The same, to look who waits for whom. A stand-in takes seconds to read that question for the first time.
+    pub(super) fn watcher(&self) -> Session<'_> {
+        let mut session = self.session();
+        session.waiting_for(0);
+        session.writers();
+        session
+    }
+
+    /// To open a store by way of another port of this machine.
+    pub(super) fn options_by(&self, port: u16, rows: Option<u64>) -> Options {
+        let mut options = self.options(rows);
+        let (user, host, _) = self.server.parts();
+        options.url = format!(
+            "sqlserver://{user}@{host}:{port}/{}{}",
+            self.name, self.server.query
+        );
+        options
     }
 }
 
@@ -218,4 +309,13 @@ pub(super) fn fixture(options: Options) -> Fixture {
         let options = options.clone();
         async move { Ok(Arc::new(open(options).await?) as Arc<dyn Store>) }.boxed()
     })
+}
+
+/// An open store that leads.
+pub(super) type Led = crate::led::Led<sqlserver::SqlServerStore>;
+
+impl Led {
+    pub(super) async fn open(options: Options) -> Led {
+        Led::of(open(options).await.unwrap()).await
+    }
 }

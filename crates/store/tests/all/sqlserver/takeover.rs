@@ -1,5 +1,4 @@
-//! On a server: takeovers, log-ins, TLS, and what a node may do. What needs locks that a stand-in does not take is left out
-//! there, and said so.
+//! On a server: who takes over, log-ins, TLS, and what a node may do. What locks have to do is in `fence.rs`.
 
 use std::io::Write;
 use std::path::Path;

@@ -2,6 +2,7 @@
 //! has to hold for the wrapper of the driver, whatever comes: a call ends in its time with an error that can be read, no
 //! panic gets out, memory stays within bounds, and a connection that is not clean is never used again.
 
+mod between;
 mod failover;
 mod server;
 mod token;
@@ -13,6 +14,7 @@ use store::Error;
 use store::board::{Board, Leadership};
 use store::sqlserver::{self, Options};
 
+pub(super) use between::Between;
 use server::{Deed, Peer, Stage, answer, good, leadership};
 use wire::{ANSWER, change, done, error, login_ack, message, packet, route, token};
 
@@ -373,6 +375,30 @@ fn an_error_of_the_server_leaves_the_connection_in_use_and_one_that_ends_the_ses
         if class >= 20 {
             assert_eq!(records[0].after, 0, "the session was over");
         }
+    }
+}
+
+#[test]
+fn a_server_that_takes_nobody_in_for_now_is_told_from_one_that_refuses_this_user() {
+    for (number, class, words, lasting) in [
+        (17_809, 20, "takes no more connections", false),
+        (10_928, 16, "as many sessions or requests", false),
+        (40_613, 17, "wait for it", false),
+        (18_456, 14, "refuses the log-in", true),
+        (4_060, 11, "create the database", true),
+    ] {
+        let refusal = message(&error(number, class, "made up"));
+        let peer = Peer::start(move |_, stage, _| match stage {
+            Stage::Login => Deed::Close(refusal.clone()),
+            _ => Deed::Answer,
+        });
+        let mut options = Options::new(peer.url());
+        options.password = Some("secret".to_owned());
+        let text = match (sqlserver::open(options), lasting) {
+            (Err(Error::Away(text)), false) | (Err(Error::Refused(text)), true) => text,
+            (other, _) => panic!("{number}: {other:?}"),
+        };
+        assert!(text.contains(words) && text.contains("made up"), "{text}");
     }
 }
 
