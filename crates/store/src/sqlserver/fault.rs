@@ -298,7 +298,7 @@ pub(super) fn connecting(place: &str, error: &Driver, by_token: bool) -> Error {
         ),
         // So many, says its text, may be there at a time in a database of this size.
         (Some(10_928 | 10_929), _) => (
-            "has as many sessions or requests as its size allows: close some, or give the database a larger size",
+            "has as many sessions or requests as its size allows: wait, close some, or give the database a larger size",
             false,
         ),
         (Some(number), Driver::Server { class: severity, .. }) => match class(number, *severity) {
